@@ -1,0 +1,182 @@
+//! The descriptor: one per unit of memory, the `struct page` of this crate.
+//!
+//! A descriptor never moves and stays readable until its provider is dropped, also while its unit is home. Whoever
+//! owns the unit owns what the descriptor says of it; everybody else may at most load words that tell them that
+//! they do not. Kernel counterpart: the page_pool fields of `struct page` / `struct netmem_desc` (Linux 7.3,
+//! `include/net/netmem.h`).
+
+use core::sync::atomic::{AtomicPtr as CoreAtomicPtr, AtomicU32, Ordering};
+
+use crate::dma::DmaAddr;
+use crate::provider::NodeId;
+use crate::sync::{AtomicUsize, Canary, MODEL};
+
+/// The length of a sync that covers the pool's whole `max_len`.
+pub(crate) const SYNC_FULL: u32 = u32::MAX;
+
+/// What is known of one unit.
+///
+/// One cache line: the direct path loads one word of it, the owner.
+#[repr(C)]
+#[cfg_attr(not(any(loom, shuttle)), repr(align(64)))]
+pub struct Descriptor {
+    /// Whose the unit is. See [`owner`] for the states.
+    pub(crate) owner: AtomicUsize,
+    /// First byte, or null where the CPU has no address for the unit. Written by the provider while home.
+    addr: CoreAtomicPtr<u8>,
+    /// Handles to the page while it is shared.
+    ///
+    /// | state | meaning |
+    /// |---|---|
+    /// | 0 | not shared: a `Page`, or home, or idle in the pool |
+    /// | n | n `Shared` handles; the one that takes it to 0 owns the page |
+    pub(crate) refs: AtomicUsize,
+    /// Who has this unit mapped for DMA.
+    ///
+    /// | state | meaning | who leaves it |
+    /// |---|---|---|
+    /// | 0 | nobody | the consumer that maps it |
+    /// | a pool's generation | that pool; the generation is never used again | whoever wins the compare-exchange to 0 unmaps |
+    /// | `PREMAPPED` | its provider, for as long as it is out | whoever hands it home |
+    pub(crate) dma_claim: AtomicUsize,
+    /// The mapped address in `DmaAddr::pack` form. Written before the claim, read before the claim is taken.
+    pub(crate) dma_addr: AtomicUsize,
+    /// Two words with two lives. Home: the provider's free-list links. Out: `[sync length, place in the mapped list]`.
+    link: [AtomicU32; 2],
+    /// Bytes from `addr`.
+    len: AtomicU32,
+    /// Node in the low half, order and flags in the high half. Written by the provider while home.
+    shape: AtomicU32,
+    /// Stands for the bytes of the unit under a model checker.
+    pub(crate) bytes: Canary,
+}
+
+const _: () = assert!(MODEL || size_of::<Descriptor>() <= 64, "a descriptor is at most one cache line");
+const _: () =
+    assert!(MODEL || align_of::<Descriptor>() == 64, "the owner word needs its low bits, lines their alignment");
+
+const RESERVE_FLAG: u32 = 1 << 24;
+
+impl Descriptor {
+    /// The descriptor of a unit of `len` bytes at `addr` on `node`, home.
+    ///
+    /// `addr` is null for memory without a CPU address.
+    pub fn new(addr: *mut u8, len: u32, node: NodeId) -> Self {
+        Descriptor {
+            owner: AtomicUsize::new(0),
+            addr: CoreAtomicPtr::new(addr),
+            refs: AtomicUsize::new(0),
+            dma_claim: AtomicUsize::new(0),
+            dma_addr: AtomicUsize::new(0),
+            link: [AtomicU32::new(SYNC_FULL), AtomicU32::new(0)],
+            len: AtomicU32::new(len),
+            shape: AtomicU32::new(u32::from(node.0)),
+            bytes: Canary::new(),
+        }
+    }
+
+    /// First byte of the unit; null where the CPU has no address for it.
+    #[inline(always)]
+    pub fn addr(&self) -> *mut u8 {
+        self.addr.load(Ordering::Relaxed)
+    }
+
+    /// Bytes in the unit as it was handed out.
+    #[inline(always)]
+    pub fn unit_bytes(&self) -> usize {
+        self.len.load(Ordering::Relaxed) as usize
+    }
+
+    /// The memory node the unit lies on.
+    #[inline(always)]
+    pub fn node(&self) -> NodeId {
+        NodeId(self.shape.load(Ordering::Relaxed) as u16)
+    }
+
+    /// log2 of the number of base units this one spans.
+    #[inline]
+    pub fn order(&self) -> u8 {
+        (self.shape.load(Ordering::Relaxed) >> 16) as u8
+    }
+
+    /// Whether the unit came from the provider's emergency reserve (`pfmemalloc` in the kernel): such a page is never
+    /// recycled, so that the reserve fills again.
+    #[inline]
+    pub fn from_reserve(&self) -> bool {
+        self.shape.load(Ordering::Relaxed) & RESERVE_FLAG != 0
+    }
+
+    /// Says what is handed out: address, length, order, and whether it is from the reserve.
+    ///
+    /// For providers, while the unit is home.
+    ///
+    /// # Safety
+    ///
+    /// The unit is home and the caller decides alone about it, and `addr` for `len` bytes is what the
+    /// provider's [`Backing::Access`](crate::Backing::Access) promises.
+    pub unsafe fn reshape(&self, addr: *mut u8, len: u32, order: u8, reserve: bool) {
+        self.addr.store(addr, Ordering::Relaxed);
+        self.len.store(len, Ordering::Relaxed);
+        let flags = if reserve { RESERVE_FLAG } else { 0 };
+        self.shape.store(u32::from(self.node().0) | u32::from(order) << 16 | flags, Ordering::Relaxed);
+    }
+
+    /// The provider's two words on a unit that is home: free-list links, a state, what it likes.
+    ///
+    /// They mean nothing once the unit is handed out and hold anything when it comes back.
+    #[inline]
+    pub fn home_words(&self) -> &[AtomicU32; 2] {
+        &self.link
+    }
+
+    /// How much of the page the next sync for the device must cover. Stored by a put, consumed by the consumer.
+    #[inline]
+    pub(crate) fn sync_len(&self) -> &AtomicU32 {
+        &self.link[0]
+    }
+
+    /// Where the pool's list of mapped units says this one is.
+    #[inline]
+    pub(crate) fn mapped_slot(&self) -> &AtomicU32 {
+        &self.link[1]
+    }
+
+    /// The DMA address, if the unit is mapped.
+    #[inline]
+    pub(crate) fn dma(&self) -> Option<DmaAddr> {
+        // Relaxed: the holder of the page got it, and with it both words, from the consumer that mapped it. If the
+        // pool is being torn down meanwhile the answer is stale either way.
+        (self.dma_claim.load(Ordering::Relaxed) != 0).then(|| DmaAddr::unpack(self.dma_addr.load(Ordering::Relaxed)))
+    }
+}
+
+impl core::fmt::Debug for Descriptor {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Descriptor")
+            .field("addr", &self.addr())
+            .field("unit_bytes", &self.unit_bytes())
+            .field("node", &self.node())
+            .field("order", &self.order())
+            .field("from_reserve", &self.from_reserve())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The owner word.
+///
+/// | word | the unit is | a put |
+/// |---|---|---|
+/// | 0 | home with its provider | cannot happen |
+/// | block | on that pool's books: out, in its cache or in its ring | recycles |
+/// | block + `RESERVE` | on that pool's books, from the provider's reserve | leaves the pool, never recycles |
+/// | `LEAVING` | on its way off the books, by the `Shared` handle that won the word | - |
+/// | block + `STRAY` | off the books; owns a share of the region and of that block | goes home |
+///
+/// The tags sit where a block's alignment leaves zeros, so "ours and recyclable" is one compare with the block's address.
+pub(crate) mod owner {
+    pub(crate) const HOME: usize = 0;
+    pub(crate) const RESERVE: usize = 1;
+    pub(crate) const STRAY: usize = 2;
+    pub(crate) const LEAVING: usize = 4;
+    pub(crate) const TAGS: usize = RESERVE | STRAY | LEAVING;
+}

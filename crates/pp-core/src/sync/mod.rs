@@ -1,0 +1,93 @@
+//! Everything concurrent in this crate goes through here, so that a model checker can take its place.
+//!
+//! | build | atomics and cells | what it finds |
+//! |---|---|---|
+//! | plain | `core` | nothing, and costs nothing |
+//! | `--cfg loom`, feature `loom` | loom's | every interleaving and weak-memory outcome within a bound |
+//! | `--cfg shuttle`, feature `shuttle` | shuttle's | random and PCT schedules at larger sizes |
+//!
+//! Both switches are needed, so neither `--all-features` nor a global `RUSTFLAGS` changes a build by accident.
+//! The module is public because structures built on pages want to be checked together with the pool
+//! under them. Outside the two checkers it is a set of plain re-exports.
+//!
+//! Rules that the models rely on:
+//!
+//! * a slot that one thread publishes and another takes is reached through `Slot` only: under loom it ticks a
+//!   per-object clock first, without which loom 0.7 loses the race of a producer that looks before it stores;
+//! * every object that can be freed under a racing thread carries a [`Canary`]: entries `enter` it, the free path
+//!   `bury`s it, and loom reports the two overlapping. Statistics are canary touches;
+//! * counters that decide nothing are `core` atomics ([`Counter`]): they would only multiply the executions.
+
+mod counter;
+mod mutant;
+mod slot;
+
+pub use counter::Counter;
+pub use mutant::{Mutant, mutant};
+pub(crate) use slot::{SEAL, Slot};
+
+#[cfg(all(loom, feature = "loom"))]
+mod loom;
+#[cfg(all(loom, feature = "loom"))]
+use loom as imp;
+
+#[cfg(all(shuttle, feature = "shuttle", not(all(loom, feature = "loom"))))]
+mod shuttle;
+#[cfg(all(shuttle, feature = "shuttle", not(all(loom, feature = "loom"))))]
+use shuttle as imp;
+
+#[cfg(not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"))))]
+mod plain;
+#[cfg(not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"))))]
+use plain as imp;
+
+pub use imp::{AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, UnsafeCell, context_hint, fence, spin};
+
+pub use core::sync::atomic::Ordering;
+
+pub(crate) use imp::Clock;
+
+/// Whether this build runs under a model checker; sizes and layout assertions depend on it.
+pub const MODEL: bool = cfg!(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle")));
+
+/// Stands in for the memory of an object that another thread may free.
+///
+/// `enter` reads it and `bury` writes it, so a checker that tracks cells reports a touch after the free, which
+/// atomics alone do not show. Outside the checkers it has no size and no code.
+pub struct Canary(#[allow(dead_code, reason = "holds nothing in plain builds")] UnsafeCell<()>);
+
+impl core::fmt::Debug for Canary {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Canary")
+    }
+}
+
+impl Canary {
+    /// A canary that lives.
+    #[inline(always)]
+    #[allow(clippy::new_without_default, reason = "a canary is never a default of anything")]
+    pub fn new() -> Self {
+        Canary(UnsafeCell::new(()))
+    }
+
+    /// Says "this object is alive now".
+    #[inline(always)]
+    pub fn enter(&self) {
+        if MODEL {
+            self.0.with(|_| ());
+        }
+    }
+
+    /// Says "from here on nobody may touch this object".
+    #[inline(always)]
+    pub fn bury(&self) {
+        if MODEL {
+            self.0.with_mut(|_| ());
+        }
+    }
+}
+
+// SAFETY: the cell holds no data; it is only a probe for race detectors.
+unsafe impl Send for Canary {}
+// SAFETY: as above. A real race on it is exactly what the detectors are meant to report.
+unsafe impl Sync for Canary {}

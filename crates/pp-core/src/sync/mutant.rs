@@ -1,0 +1,85 @@
+//! Deliberate defects, for models that must fail.
+//!
+//! A model that passes proves something only if the same model fails once the thing it checks is broken. Each
+//! [`Mutant`] is one such break, switched on for one thread by the test that wants it. In builds without a model
+//! checker [`mutant`] is the constant `false` and the broken branch does not exist.
+
+/// One deliberate defect, named after what it breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mutant {
+    /// A slot is published without Release: the page's bytes may not have arrived.
+    RelaxedPublish,
+    /// A slot is taken without Acquire.
+    RelaxedTake,
+    /// The producer touches the pool after publishing its last page (kernel 271683bb2cf3).
+    TouchAfterPublish,
+    /// The same in the bulk form (kernel bdea4980182e).
+    TouchAfterBulkPublish,
+    /// Closing empties the slots but leaves no seal, so a late publish is stranded.
+    NoSeal,
+    /// `released` is added to without Release or Acquire.
+    RelaxedReleased,
+    /// The unmap claim is a plain load and store instead of a compare-exchange (kernel 24ef02f934ee).
+    UnclaimedUnmap,
+    /// The loser of the unmap claim still unmaps what the descriptor says now.
+    LoserTouches,
+    /// The claim carries no pool generation, so it unmaps for whoever owns the unit now.
+    ClaimWithoutGeneration,
+    /// `Shared` is dropped without Release.
+    RelaxedUnref,
+    /// `Shared::release` looks at the pool before it has claimed the page.
+    ReleaseWithoutClaim,
+    /// A page off the books takes no owner of the region with it.
+    StrayWithoutOwner,
+    /// A Returner's bag is drained but not sealed at close.
+    BagWithoutSeal,
+    /// A bag's tail is published without Release.
+    RelaxedBagTail,
+    /// The books' reference to the block is dropped before the last touch.
+    BlockFreedEarly,
+    /// A provider's lock does not lock.
+    OpenLock,
+    /// The completion wakes before the teardown has finished.
+    EarlyWake,
+}
+
+#[cfg(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle")))]
+mod active {
+    extern crate std;
+    use core::cell::Cell;
+
+    std::thread_local! {
+        // Both checkers run every modelled thread on the thread that called them.
+        static ACTIVE: Cell<Option<super::Mutant>> = const { Cell::new(None) };
+    }
+
+    impl super::Mutant {
+        /// Runs `f` with this defect switched on for the current thread.
+        pub fn run<R>(self, f: impl FnOnce() -> R) -> R {
+            struct Restore(Option<super::Mutant>);
+            impl Drop for Restore {
+                fn drop(&mut self) {
+                    ACTIVE.set(self.0);
+                }
+            }
+            let _restore = Restore(ACTIVE.replace(Some(self)));
+            f()
+        }
+    }
+
+    /// Whether `which` is switched on.
+    pub fn mutant(which: super::Mutant) -> bool {
+        ACTIVE.get() == Some(which)
+    }
+}
+
+#[cfg(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle")))]
+pub use active::mutant;
+
+/// Whether `which` is switched on: never, in this build.
+#[cfg(not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"))))]
+#[inline(always)]
+pub const fn mutant(_which: Mutant) -> bool {
+    false
+}

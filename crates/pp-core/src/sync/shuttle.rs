@@ -1,0 +1,47 @@
+//! shuttle's types. It is sequentially consistent, so it finds bad interleavings, never bad orderings.
+
+pub use ::shuttle::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, fence};
+
+/// A cell whose every use is a scheduling point, so that a sanitizer sees plain memory touched late.
+#[derive(Debug)]
+pub struct UnsafeCell<T: ?Sized>(core::cell::UnsafeCell<T>);
+
+impl<T> UnsafeCell<T> {
+    /// Wraps `value`.
+    pub fn new(value: T) -> Self {
+        UnsafeCell(core::cell::UnsafeCell::new(value))
+    }
+}
+
+impl<T: ?Sized> UnsafeCell<T> {
+    /// Hands out a pointer for reading.
+    pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        f(self.0.get())
+    }
+
+    /// Hands out a pointer for writing.
+    pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        f(self.0.get())
+    }
+}
+
+/// Lets shuttle schedule somebody else inside a spin loop.
+pub fn spin() {
+    ::shuttle::hint::spin_loop();
+}
+
+/// Schedules must be repeatable, so every context is the same one.
+pub fn context_hint() -> usize {
+    0
+}
+
+#[derive(Debug)]
+pub(crate) struct Clock;
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Clock
+    }
+
+    pub(crate) fn tick(&self) {}
+}
