@@ -1,0 +1,40 @@
+//! What goes over the wire between a port and a device.
+
+use std::io;
+
+/// One Ethernet frame on the wire, with the mark it keeps on its way through devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// The bytes from the destination address to the end of the payload, without the checksum.
+    pub bytes: &'a [u8],
+    /// What a device carries along unread: written into the receive completion, taken from the transmit descriptor,
+    /// as real devices do with hardware timestamps. Its meaning is the port's.
+    pub mark: u64,
+}
+
+/// A port that frames come in from.
+pub trait FrameSource: Send {
+    /// The next frame; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// What the file or device said; the source is at its end then.
+    fn next_frame(&mut self) -> io::Result<Option<Frame<'_>>>;
+}
+
+/// A port that frames go out to.
+pub trait FrameSink: Send {
+    /// Sends one frame.
+    ///
+    /// # Errors
+    ///
+    /// What the file or device said; nothing more should be sent then.
+    fn send_frame(&mut self, frame: Frame<'_>) -> io::Result<()>;
+
+    /// Completes the output: flushes it, and makes it visible under its name if it is a file.
+    ///
+    /// # Errors
+    ///
+    /// What the file or device said; the output is not complete then.
+    fn finish(&mut self) -> io::Result<()>;
+}
