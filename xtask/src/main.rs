@@ -1,0 +1,78 @@
+//! The workspace's chores, one short file a command. `cargo xtask help` lists them.
+//!
+//! A command that cannot run for want of a tool says so loudly and exits with success; a command whose child fails
+//! exits with the child's code.
+
+mod bench;
+mod ci;
+mod features;
+mod fresh;
+mod icount;
+mod miri;
+mod models;
+mod msrv;
+mod no_std;
+mod sh;
+mod stress;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::sh::Outcome;
+
+/// The workspace's chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Command {
+    /// Everything a change has to pass, each step with the time it took
+    Ci(ci::Args),
+    /// The loom models: every interleaving up to a preemption bound
+    Loom(models::Args),
+    /// The shuttle models: random and PCT schedules of larger bodies
+    Shuttle(models::Args),
+    /// The stress test on real threads, optionally under the address sanitizer
+    Stress(stress::Args),
+    /// pp-core's unit tests under Miri, where that component is installed
+    Miri(miri::Args),
+    /// Every combination of the facade's and of pp-core's features builds without a warning
+    Features,
+    /// The libraries that promise no_std build without their default features
+    NoStd,
+    /// The workspace builds with the `rust-version` that it states
+    Msrv,
+    /// The benchmarks; arguments are passed through
+    Bench(bench::Args),
+    /// The instruction gate: instructions an iteration, counted by callgrind, against the table
+    Icount(icount::Args),
+    /// Clones the repository into a temporary folder and runs the README's commands there
+    Fresh(fresh::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Command::parse() {
+        Command::Ci(args) => ci::run(&args),
+        Command::Loom(args) => models::loom(&args),
+        Command::Shuttle(args) => models::shuttle(&args),
+        Command::Stress(args) => stress::run(&args),
+        Command::Miri(args) => miri::run(&args),
+        Command::Features => features::run(),
+        Command::NoStd => no_std::run(),
+        Command::Msrv => msrv::run(),
+        Command::Bench(args) => bench::run(&args),
+        Command::Icount(args) => icount::run(&args),
+        Command::Fresh(args) => fresh::run(&args),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Skipped(why)) => {
+            sh::loud(&format!("SKIPPED: {why}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("\nxtask: {error:#}");
+            sh::exit_code(&error)
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The stress test: real threads, contents and conservation checked, for a stated time.
+
+use anyhow::{Context, Result, ensure};
+use std::process::Command;
+
+use crate::sh::{self, Outcome};
+use crate::workspace::Workspace;
+
+const TEST: &str = "stress";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How long
+    #[arg(long, default_value_t = 60)]
+    pub(crate) seconds: u32,
+    /// Under the address sanitizer; needs a nightly toolchain
+    #[arg(long)]
+    pub(crate) asan: bool,
+}
+
+/// Runs the `stress` test of the facade.
+pub(crate) fn run(args: &Args) -> Result<Outcome> {
+    let workspace = Workspace::load()?;
+    let Some(package) = workspace.packages().find(|package| package.targets("test").any(|name| name == TEST)) else {
+        return Ok(Outcome::Skipped(format!("no crate has a test target `{TEST}`")));
+    };
+
+    let mut command = if args.asan {
+        let Some(nightly) = sh::installed_toolchain("nightly") else {
+            let why = "the address sanitizer needs a nightly toolchain (`rustup toolchain install nightly`)";
+            return Ok(Outcome::Skipped(why.into()));
+        };
+        let mut command = sh::cargo_of(&nightly);
+        sh::rustflags(&mut command, "-Zsanitizer=address");
+        // With a target named, build scripts and macros of the host are built without the sanitizer.
+        command.args(["test", "--target", &host()?, "--target-dir"]).arg(workspace.target.join("asan"));
+        command
+    } else {
+        let mut command = sh::cargo();
+        command.arg("test");
+        command
+    };
+    command.args(["--release", "-p", package.name(), "--test", TEST, "--", "--nocapture"]);
+    command.env("PP_STRESS_SECONDS", args.seconds.to_string());
+    let passed = sh::run_tests(&mut command)?;
+    ensure!(passed > 0, "the stress test ran nothing");
+    Ok(Outcome::Done)
+}
+
+/// The host's target triple.
+fn host() -> Result<String> {
+    let version = sh::capture(Command::new("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(Into::into).context("`rustc -vV` names no host")
+}
