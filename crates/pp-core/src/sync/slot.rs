@@ -59,7 +59,7 @@ impl Slot {
         Some(value)
     }
 
-    /// Closes the slot and takes what was in it. For the consumer, once.
+    /// Closes the slot and takes what was in it. For the consumer.
     #[inline]
     pub(crate) fn seal(&self) -> Option<usize> {
         self.clock.tick();
@@ -67,7 +67,7 @@ impl Slot {
         // that needs nothing from us, so no Release.
         let with = if mutant(Mutant::NoSeal) { 0 } else { SEAL };
         let value = self.word.swap(with, Ordering::Acquire);
-        (value != 0).then_some(value)
+        (value != 0 && value != SEAL).then_some(value)
     }
 }
 

@@ -1,0 +1,173 @@
+//! A bag: what one [`Returner`](crate::Returner) has returned and the consumer has not taken yet.
+//!
+//! Single producer, single consumer. A batch costs its plain stores and one read-modify-write on the tail, which also
+//! finds the seal. The consumer takes from it whenever it refills, so there is nothing to flush and a
+//! sleeping returner strands nothing.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::ring::{CacheLine, Step};
+use crate::sync::{AtomicU8, AtomicUsize, Counter, Mutant, Ordering, UnsafeCell, mutant};
+
+/// Closed for good; the lowest bit of the tail. Positions count in twos above it, so that wrapping never meets it.
+const SEALED: usize = 1;
+const ONE: usize = 2;
+
+pub(crate) struct Bag {
+    places: Box<[UnsafeCell<usize>]>,
+    /// | state | meaning |
+    /// |---|---|
+    /// | 2n | n pages were ever published |
+    /// | 2n + 1 | the same, and the pool is closed: what a publish adds from now on stays the producer's |
+    tail: CacheLine<AtomicUsize>,
+    /// How many the consumer ever took, in twos. Written by the consumer, read by the producer for room.
+    head: CacheLine<AtomicUsize>,
+    /// Where the tail stood when the consumer closed. The consumer's own note.
+    sealed_at: Counter,
+    /// | state | meaning |
+    /// |---|---|
+    /// | 0 | free for a new Returner |
+    /// | 1 | some Returner's |
+    owner: AtomicU8,
+}
+
+// SAFETY: a place is written by the producer while it lies outside head..tail, and read by the consumer while it
+// lies inside; tail (Release, Acquire) and head (Release, Acquire) hand it over each way.
+unsafe impl Send for Bag {}
+// SAFETY: as above; that there is one producer is `claim`'s work, that there is one consumer is `PagePool`'s.
+unsafe impl Sync for Bag {}
+
+/// The producer's own view: what it knows without looking.
+#[derive(Debug)]
+pub(crate) struct BagWriter {
+    tail: usize,
+    head: usize,
+}
+
+impl Bag {
+    /// A bag for `capacity` pages, or `None` when there is no memory for it.
+    pub(crate) fn new(capacity: usize) -> Option<Self> {
+        let capacity = capacity.next_power_of_two();
+        let mut places = Vec::new();
+        places.try_reserve_exact(capacity).ok()?;
+        places.resize_with(capacity, || UnsafeCell::new(0));
+        Some(Bag {
+            places: places.into_boxed_slice(),
+            tail: CacheLine(AtomicUsize::new(0)),
+            head: CacheLine(AtomicUsize::new(0)),
+            sealed_at: Counter::new(0),
+            owner: AtomicU8::new(0),
+        })
+    }
+
+    /// Makes the caller the one producer, if there is none.
+    pub(crate) fn claim(&self) -> Option<BagWriter> {
+        // Acquire pairs with the Release in `disown`: the next producer goes on where the last one stopped.
+        self.owner.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        Some(BagWriter {
+            tail: self.tail.0.load(Ordering::Relaxed) & !SEALED,
+            head: self.head.0.load(Ordering::Acquire),
+        })
+    }
+
+    /// Ends the producer's time. What lies in the bag stays for the consumer.
+    pub(crate) fn disown(&self) {
+        // Release pairs with the Acquire in `claim`.
+        self.owner.store(0, Ordering::Release);
+    }
+
+    fn place(&self, position: usize) -> &UnsafeCell<usize> {
+        &self.places[(position / ONE) & (self.places.len() - 1)]
+    }
+
+    /// How many more fit, as far as the producer can see.
+    fn room(&self, writer: &mut BagWriter, wanted: usize) -> usize {
+        let room = |writer: &BagWriter| self.places.len() - writer.tail.wrapping_sub(writer.head) / ONE;
+        if room(writer) < wanted {
+            // Acquire pairs with the Release in `Commit`: the consumer has read the places it freed.
+            writer.head = self.head.0.load(Ordering::Acquire);
+        }
+        room(writer)
+    }
+
+    /// Publishes as many of `values` as fit and says how many; 0 when sealed or full. For the producer.
+    ///
+    /// Everything published is gone: the producer may touch it no more.
+    pub(crate) fn publish(&self, writer: &mut BagWriter, values: impl ExactSizeIterator<Item = usize>) -> usize {
+        let count = values.len().min(self.room(writer, values.len()));
+        if count == 0 {
+            return 0;
+        }
+        for (step, value) in values.take(count).enumerate() {
+            // SAFETY: outside head..tail, so it is the producer's.
+            self.place(writer.tail.wrapping_add(step * ONE)).with_mut(|place| unsafe { *place = value });
+        }
+        // Release pairs with the Acquire in `take` and `seal`: the places and the pages behind them.
+        let release = if mutant(Mutant::RelaxedBagTail) { Ordering::Relaxed } else { Ordering::Release };
+        let before = self.tail.0.fetch_add(count * ONE, release);
+        writer.tail = writer.tail.wrapping_add(count * ONE);
+        // Sealed before: the consumer never looks again, so all of them are still ours.
+        if before & SEALED != 0 { 0 } else { count }
+    }
+
+    /// Takes up to `want`, handing each to `accept` until that says stop. For the consumer.
+    pub(crate) fn take(&self, want: usize, mut accept: impl FnMut(usize) -> Step) -> usize {
+        // Acquire pairs with the Release in `publish`.
+        let tail = self.tail.0.load(Ordering::Acquire) & !SEALED;
+        let mut at = Commit { bag: self, head: self.head.0.load(Ordering::Relaxed) };
+        let mut taken = 0;
+        while at.head != tail && taken < want {
+            let value = self.read(at.head);
+            at.head = at.head.wrapping_add(ONE);
+            taken += 1;
+            if accept(value) == Step::Stop {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Closes the bag and hands over what was in it. May be called again after `f` panicked. For the consumer.
+    pub(crate) fn seal(&self, mut f: impl FnMut(usize)) {
+        // Acquire pairs with the Release in `publish`.
+        let before = if mutant(Mutant::BagWithoutSeal) {
+            self.tail.0.load(Ordering::Acquire)
+        } else {
+            self.tail.0.fetch_or(SEALED, Ordering::Acquire)
+        };
+        if before & SEALED == 0 {
+            self.sealed_at.set(before);
+        }
+        let mut at = Commit { bag: self, head: self.head.0.load(Ordering::Relaxed) };
+        while at.head != self.sealed_at.get() {
+            let value = self.read(at.head);
+            at.head = at.head.wrapping_add(ONE);
+            f(value);
+        }
+    }
+
+    fn read(&self, position: usize) -> usize {
+        // SAFETY: called by the consumer for a position inside head..tail, which is the consumer's to read.
+        self.place(position).with(|place| unsafe { *place })
+    }
+
+    /// How many lie in it, exact when nobody is inside a call; 0 once closed.
+    pub(crate) fn len(&self) -> usize {
+        let tail = self.tail.0.load(Ordering::Relaxed);
+        if tail & SEALED != 0 { 0 } else { tail.wrapping_sub(self.head.0.load(Ordering::Relaxed)) / ONE }
+    }
+}
+
+/// Tells the producer what was read, also when the taker's callback panics.
+struct Commit<'a> {
+    bag: &'a Bag,
+    head: usize,
+}
+
+impl Drop for Commit<'_> {
+    fn drop(&mut self) {
+        // Release pairs with the Acquire in `room` and `claim`: we have read what we free.
+        self.bag.head.0.store(self.head, Ordering::Release);
+    }
+}

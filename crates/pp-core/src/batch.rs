@@ -1,0 +1,151 @@
+//! Several pages in one hand: what every bulk verb takes and gives.
+
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use crate::access::{Access, Host};
+use crate::block::Place;
+use crate::descriptor::Descriptor;
+use crate::page::Page;
+use crate::put;
+
+/// Up to `N` pages, an array and a length. Dropping it puts all of them in bulk.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, PageBatch, PagePool, doc::Heap};
+/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 64))).build()?;
+/// let mut batch: PageBatch<16> = pool.alloc_batch();
+/// let one = batch.pop().unwrap();
+/// batch.push(one).unwrap();
+/// pool.recycle_batch(&mut batch);
+/// assert!(batch.is_empty());
+/// # Ok::<(), pp_core::BuildError>(())
+/// ```
+pub struct PageBatch<const N: usize, A: Access = Host> {
+    len: usize,
+    places: [Place; N],
+    _access: PhantomData<Page<A>>,
+}
+
+impl<const N: usize, A: Access> PageBatch<N, A> {
+    /// No pages.
+    #[inline]
+    pub const fn new() -> Self {
+        PageBatch { len: 0, places: [MaybeUninit::uninit(); N], _access: PhantomData }
+    }
+
+    /// How many pages are in it.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether none more fit.
+    #[inline(always)]
+    pub fn is_full(&self) -> bool {
+        self.len == N
+    }
+
+    /// Adds a page.
+    ///
+    /// # Errors
+    ///
+    /// The page, when the batch is full.
+    #[inline]
+    pub fn push(&mut self, page: Page<A>) -> Result<(), Page<A>> {
+        if self.is_full() {
+            return Err(page);
+        }
+        self.places[self.len] = MaybeUninit::new(page.into_descriptor());
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Takes the page out that was added last.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Page<A>> {
+        self.len = self.len.checked_sub(1)?;
+        // SAFETY: below the old length, so a page of ours, which the new length forgets.
+        Some(unsafe { Page::from_descriptor(self.places[self.len].assume_init()) })
+    }
+
+    /// The pages as bare descriptors, still the batch's.
+    #[inline(always)]
+    pub(crate) fn descriptors(&self) -> &[NonNull<Descriptor>] {
+        // SAFETY: places below the length are initialised, and `Place` has the layout of what it wraps.
+        unsafe { core::slice::from_raw_parts(self.places.as_ptr().cast(), self.len) }
+    }
+
+    /// Forgets the pages: they are somebody else's now.
+    #[inline(always)]
+    pub(crate) fn forget(&mut self) {
+        self.len = 0;
+    }
+
+    /// Where more pages can be written, and the length to be raised by them.
+    #[inline(always)]
+    pub(crate) fn spare(&mut self) -> (&mut [Place], &mut usize) {
+        let len = self.len;
+        (&mut self.places[len..], &mut self.len)
+    }
+
+    /// Gives up the pages first and names them then: whoever puts them may unwind without their being put twice.
+    #[inline]
+    pub(crate) fn take(&mut self) -> &[NonNull<Descriptor>] {
+        let len = core::mem::take(&mut self.len);
+        // SAFETY: as in `descriptors`, for the old length.
+        unsafe { core::slice::from_raw_parts(self.places.as_ptr().cast(), len) }
+    }
+
+    /// Puts all pages by the shared path.
+    pub(crate) fn put(&mut self) {
+        // SAFETY: pages of ours, given up by `take`.
+        unsafe { put::put_many(self.take()) }
+    }
+}
+
+impl<const N: usize, A: Access> Default for PageBatch<N, A> {
+    fn default() -> Self {
+        PageBatch::new()
+    }
+}
+
+impl<const N: usize, A: Access> Drop for PageBatch<N, A> {
+    fn drop(&mut self) {
+        self.put();
+    }
+}
+
+impl<const N: usize, A: Access> Iterator for PageBatch<N, A> {
+    type Item = Page<A>;
+
+    /// The page that was added last.
+    fn next(&mut self) -> Option<Page<A>> {
+        self.pop()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.len, Some(self.len))
+    }
+}
+
+impl<const N: usize, A: Access> ExactSizeIterator for PageBatch<N, A> {
+    fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl<const N: usize, A: Access> core::fmt::Debug for PageBatch<N, A> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "PageBatch({} of {N})", self.len)
+    }
+}

@@ -1,0 +1,301 @@
+//! How a pool is described before it is made.
+//!
+//! Kernel counterpart: `struct page_pool_params`, `page_pool_create` and the checks of `page_pool_init` (Linux 7.3). There
+//! is no flag word here, so there are no unknown flags to refuse.
+
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::access::{Access, CpuAccess, Host};
+use crate::bag::Bag;
+use crate::block::{Block, Config, DmaTable, PREMAPPED, Parts, SyncRange, Table};
+use crate::dma::{Dma, DmaDirection};
+use crate::error::BuildError;
+use crate::home::Home;
+use crate::hooks::{self, ErasedHook, PageView, Zeroing};
+use crate::limit::{Limits, Pressure, UNLIMITED, WatermarkHook};
+use crate::pool::{Entry, NodePolicy, PagePool};
+use crate::provider::Backing;
+use crate::reaper::Reaper;
+use crate::ring::Ring;
+use crate::sync::Counter;
+
+/// Ring slots of a pool whose builder says nothing, or 0.
+pub const DEFAULT_RING: usize = 1024;
+/// Ring slots at most; more are clamped, not refused (kernel: since late 2025, after refusals broke queue creation).
+pub const MAX_RING: usize = 16384;
+/// Pages in the cache of a pool whose builder says nothing.
+pub const DEFAULT_CACHE: usize = 128;
+/// Pages in a cache at most.
+pub const MAX_CACHE: usize = 4096;
+/// Pages in one refill at most, of a pool whose builder says nothing: one NAPI budget.
+pub const DEFAULT_REFILL: usize = 64;
+/// Returners at most.
+pub const MAX_RETURNERS: usize = 64;
+
+/// What a pool will be. Made by [`PagePool::builder`]; [`build`](PoolBuilder::build) checks all of it.
+#[must_use = "a builder does nothing until `build`"]
+pub struct PoolBuilder<A: Access = Host> {
+    home: Home,
+    name: String,
+    order: u8,
+    ring: usize,
+    cache: usize,
+    refill: Option<usize>,
+    node: NodePolicy,
+    dma: Option<(Box<dyn Dma>, DmaDirection)>,
+    sync: Option<SyncRange>,
+    page_in: Option<ErasedHook>,
+    page_out: Option<ErasedHook>,
+    zeroing: Zeroing,
+    limit: usize,
+    watermark: Option<(usize, WatermarkHook)>,
+    returners: Option<(usize, usize)>,
+    reaper: Option<Reaper>,
+    _access: PhantomData<A>,
+}
+
+impl PagePool<Host> {
+    /// Starts the description of a pool on `provider`: a [`Home`], or anything that turns into one.
+    ///
+    /// What kind of pages the pool hands out follows from the provider.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::doc::Heap;
+    /// use pp_core::{Home, PagePool};
+    /// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 256))).name("rx0").pool_size(512).build()?;
+    /// let page = pool.alloc()?;
+    /// pool.recycle_direct(page);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn builder<P: Backing>(provider: impl Into<Home<P>>) -> PoolBuilder<P::Access> {
+        PoolBuilder {
+            home: provider.into().erase(),
+            name: String::new(),
+            order: 0,
+            ring: DEFAULT_RING,
+            cache: DEFAULT_CACHE,
+            refill: None,
+            node: NodePolicy::Any,
+            dma: None,
+            sync: None,
+            page_in: None,
+            page_out: None,
+            zeroing: Zeroing::Never,
+            limit: UNLIMITED,
+            watermark: None,
+            returners: None,
+            reaper: None,
+            _access: PhantomData,
+        }
+    }
+}
+
+impl<A: Access> PoolBuilder<A> {
+    /// What tables and messages call the pool.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
+    /// log2 of the base units in one page. Over 0, pages are got one by one.
+    pub fn order(mut self, order: u8) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Slots in the ring. 0 means [`DEFAULT_RING`]; over [`MAX_RING`] it is clamped.
+    pub fn pool_size(mut self, slots: usize) -> Self {
+        self.ring = slots;
+        self
+    }
+
+    /// Pages the consumer's cache can hold.
+    pub fn cache(mut self, pages: usize) -> Self {
+        self.cache = pages;
+        self
+    }
+
+    /// Pages in one refill at most. Half the cache by default, up to [`DEFAULT_REFILL`], which leaves room for
+    /// direct returns.
+    pub fn refill(mut self, pages: usize) -> Self {
+        self.refill = Some(pages);
+        self
+    }
+
+    /// The memory node pages should lie on.
+    pub fn node(mut self, node: NodePolicy) -> Self {
+        self.node = node;
+        self
+    }
+
+    /// Maps every page for a device while it is on the pool's books (`PP_FLAG_DMA_MAP`).
+    pub fn dma(mut self, device: impl Dma, direction: DmaDirection) -> Self {
+        self.dma = Some((Box::new(device), direction));
+        self
+    }
+
+    /// Gives up to `max_len` bytes from `offset` back to the device whenever a page enters the cache
+    /// (`PP_FLAG_DMA_SYNC_DEV`). A device that needs no sync costs nothing.
+    pub fn dma_sync(mut self, offset: usize, max_len: usize) -> Self {
+        self.sync = Some(SyncRange { offset, max_len });
+        self
+    }
+
+    /// Runs once a stay, when a page has entered from the provider and before it is handed out: the constructor.
+    pub fn page_in(mut self, hook: impl Fn(PageView<'_, A>) + Send + Sync + 'static) -> Self {
+        self.page_in = Some(hooks::erase(hook));
+        self
+    }
+
+    /// Runs once a stay, when a page is about to leave the pool, on whatever thread that happens: the destructor.
+    pub fn page_out(mut self, hook: impl Fn(PageView<'_, A>) + Send + Sync + 'static) -> Self {
+        self.page_out = Some(hooks::erase(hook));
+        self
+    }
+
+    /// Units obtained from the provider and not home again, at most, detached and shared ones included.
+    pub fn limit(mut self, pages: usize) -> Self {
+        self.limit = pages;
+        self
+    }
+
+    /// Calls `hook` on the consumer when more than `pages` units are out of the provider, and again when they no
+    /// longer are. Checked at refills, so the falling edge is noticed at the next one.
+    pub fn watermark(mut self, pages: usize, hook: impl Fn(&Pressure) + Send + Sync + 'static) -> Self {
+        self.watermark = Some((pages, Box::new(hook)));
+        self
+    }
+
+    /// Makes room for `count` [`Returner`](crate::Returner)s at a time, with bags for `capacity` pages each (rounded up to
+    /// a power of two).
+    pub fn returners(mut self, count: usize, capacity: usize) -> Self {
+        self.returners = Some((count, capacity));
+        self
+    }
+
+    /// Leaves the dropping of the DMA backend and the hooks to `reaper`, when the last page is home.
+    pub fn reaper(mut self, reaper: Reaper) -> Self {
+        self.reaper = Some(reaper);
+        self
+    }
+
+    /// Makes the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`]; the provider is then as it was.
+    pub fn build(self) -> Result<PagePool<A>, BuildError> {
+        let geometry = self.home.geometry();
+        if self.order > geometry.max_order {
+            return Err(BuildError::Order { order: self.order, max: geometry.max_order });
+        }
+        if !(1..=MAX_CACHE).contains(&self.cache) {
+            return Err(BuildError::Cache { capacity: self.cache });
+        }
+        let refill = self.refill.unwrap_or(DEFAULT_REFILL.min(self.cache.div_ceil(2)));
+        if !(1..=self.cache).contains(&refill) {
+            return Err(BuildError::Refill { refill, capacity: self.cache });
+        }
+        let unit_bytes = geometry.unit_bytes << self.order;
+        self.check_sync(unit_bytes)?;
+        if self.limit == 0 {
+            return Err(BuildError::Limit);
+        }
+        if let Some((watermark, _)) = &self.watermark
+            && *watermark >= self.limit
+        {
+            return Err(BuildError::Watermark { watermark: *watermark, limit: self.limit });
+        }
+        if let Some((count, capacity)) = self.returners
+            && (!(1..=MAX_RETURNERS).contains(&count) || !(1..=MAX_RING).contains(&capacity))
+        {
+            return Err(BuildError::Returners { count, capacity });
+        }
+
+        let ring_size = if self.ring == 0 { DEFAULT_RING } else { self.ring.min(MAX_RING) };
+        let ring = Ring::new(ring_size).ok_or(BuildError::OutOfMemory)?;
+        let bags = self.bags()?;
+        let needs_sync = self.dma.as_ref().is_some_and(|(ops, _)| ops.needs_sync());
+        let sync = self.sync.filter(|_| needs_sync);
+        let entry = Entry { zeroing: self.zeroing, sync: sync.is_some(), check_node: geometry.nodes > 1 };
+        let (watermark, watermark_hook) = self.watermark.map_or((UNLIMITED, None), |(pages, hook)| (pages, Some(hook)));
+        let config = Config {
+            id: next_id()?,
+            name: self.name,
+            provider_name: self.home.describe().name,
+            order: self.order,
+            unit_bytes,
+            cache_capacity: self.cache,
+        };
+        let table = Table {
+            home: self.home,
+            dma: self.dma.map(|(ops, direction)| DmaTable { ops, direction, sync }),
+            page_in: self.page_in,
+            page_out: self.page_out,
+            watermark: watermark_hook,
+            reaper: self.reaper,
+        };
+        let limits = Limits { limit: Counter::new(self.limit), watermark: Counter::new(watermark) };
+        let inline_capacity = if entry.sync { 0 } else { self.cache };
+        let block = Block::create(Parts { config, ring, bags, limits, table, inline_capacity });
+        let block = block.ok_or(BuildError::OutOfMemory)?;
+        Ok(PagePool::new(block, entry, self.node, refill))
+    }
+
+    fn check_sync(&self, page_bytes: usize) -> Result<(), BuildError> {
+        let Some(SyncRange { offset, max_len }) = self.sync else { return Ok(()) };
+        if self.dma.is_none() {
+            return Err(BuildError::SyncWithoutDma);
+        }
+        if max_len == 0 {
+            return Err(BuildError::SyncOfNothing);
+        }
+        if offset.checked_add(max_len).is_none_or(|end| end > page_bytes) {
+            return Err(BuildError::SyncRange { offset, max_len, page_bytes });
+        }
+        Ok(())
+    }
+
+    fn bags(&self) -> Result<Box<[Bag]>, BuildError> {
+        let (count, capacity) = self.returners.unwrap_or((0, 1));
+        let mut bags = Vec::new();
+        bags.try_reserve_exact(count).map_err(|_| BuildError::OutOfMemory)?;
+        for _ in 0..count {
+            bags.push(Bag::new(capacity).ok_or(BuildError::OutOfMemory)?);
+        }
+        Ok(bags.into_boxed_slice())
+    }
+}
+
+impl<A: CpuAccess> PoolBuilder<A> {
+    /// When pages are cleared.
+    pub fn zeroing(mut self, zeroing: Zeroing) -> Self {
+        self.zeroing = zeroing;
+        self
+    }
+}
+
+impl<A: Access> core::fmt::Debug for PoolBuilder<A> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("PoolBuilder")
+            .field("name", &self.name)
+            .field("order", &self.order)
+            .field("pool_size", &self.ring)
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A number no other pool of this process ever has: its id, and the generation of its DMA claims.
+fn next_id() -> Result<usize, BuildError> {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |id| (id < PREMAPPED - 1).then_some(id + 1))
+        .map_err(|_| BuildError::TooManyPools)
+}

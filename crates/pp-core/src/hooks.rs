@@ -1,0 +1,98 @@
+//! What a pool does to a page once a stay: when it enters from the provider, and when it leaves.
+//!
+//! Kernel counterpart: the `init_callback` of `struct page_pool_params` (Linux 7.3); leaving has none there.
+
+use alloc::boxed::Box;
+use core::marker::PhantomData;
+
+use crate::access::{Access, CpuAccess, Host};
+use crate::descriptor::Descriptor;
+use crate::dma::DmaAddr;
+use crate::provider::NodeId;
+
+/// A page as its hook sees it: the bytes, and nothing that would let it keep or swap the page.
+pub struct PageView<'a, A: Access> {
+    descriptor: &'a Descriptor,
+    _access: PhantomData<&'a mut A>,
+}
+
+impl<'a, A: Access> PageView<'a, A> {
+    /// # Safety
+    ///
+    /// The caller owns the page during `'a`, its memory is of kind `A`, and there is no other view.
+    pub(crate) unsafe fn new(descriptor: &'a Descriptor) -> Self {
+        PageView { descriptor, _access: PhantomData }
+    }
+
+    /// Bytes in the page.
+    #[allow(clippy::len_without_is_empty, reason = "a page is never empty")]
+    pub fn len(&self) -> usize {
+        self.descriptor.unit_bytes()
+    }
+
+    /// The node it lies on.
+    pub fn node(&self) -> NodeId {
+        self.descriptor.node()
+    }
+
+    /// Where the device finds it, if it is mapped.
+    pub fn dma_addr(&self) -> Option<DmaAddr> {
+        self.descriptor.dma()
+    }
+}
+
+impl<A: CpuAccess> PageView<'_, A> {
+    /// First byte.
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.descriptor.addr()
+    }
+}
+
+impl PageView<'_, Host> {
+    /// The bytes.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: host memory is valid and initialised for its length (`Backing`), and this view is its only user.
+        unsafe { core::slice::from_raw_parts_mut(self.descriptor.addr(), self.descriptor.unit_bytes()) }
+    }
+}
+
+impl<A: Access> core::fmt::Debug for PageView<'_, A> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("PageView").field("descriptor", self.descriptor).finish()
+    }
+}
+
+/// When a pool clears pages. Always off the fast path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Zeroing {
+    /// Never: pages hold what their last holder left.
+    #[default]
+    Never,
+    /// When a page enters from the provider: what another pool or process left in it is never readable.
+    OnEntry,
+    /// On entry, and whenever a page comes back from anybody but the consumer: through the ring, a bag or a bulk
+    /// put. What one holder left is then not readable by the next; `recycle_direct` stays the consumer's own business.
+    OnCrossOwner,
+}
+
+/// A hook without its access type.
+pub(crate) type ErasedHook = Box<dyn Fn(&Descriptor) + Send + Sync>;
+
+pub(crate) fn erase<A: Access>(hook: impl Fn(PageView<'_, A>) + Send + Sync + 'static) -> ErasedHook {
+    Box::new(move |descriptor| {
+        // SAFETY: the pool calls hooks on pages that it owns at that moment, one call a page; the builder pairs the
+        // hook's `A` with the provider's.
+        hook(unsafe { PageView::new(descriptor) });
+    })
+}
+
+/// Clears the bytes of a page.
+///
+/// # Safety
+///
+/// The caller owns the page, and the CPU can write its memory.
+pub(crate) unsafe fn zero(descriptor: &Descriptor) {
+    descriptor.bytes.bury();
+    // SAFETY: valid for writes of its length by `Backing`, and the caller's alone.
+    unsafe { core::ptr::write_bytes(descriptor.addr(), 0, descriptor.unit_bytes()) };
+}

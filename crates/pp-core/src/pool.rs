@@ -1,0 +1,484 @@
+//! The consumer's side of a pool.
+
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use crate::access::{Access, Host};
+use crate::batch::PageBatch;
+use crate::block::{Block, BlockRef, Place, Table};
+use crate::descriptor::Descriptor;
+use crate::dma::DmaRange;
+use crate::error::AllocError;
+use crate::handle::PoolHandle;
+use crate::hooks::Zeroing;
+use crate::page::Page;
+use crate::provider::{Description, NodeId};
+use crate::put::{self, Outbox};
+use crate::ring::{RingReader, Step};
+use crate::shutdown::Shutdown;
+use crate::stats::{ConsumerCounts, Stats};
+use crate::sync::Ordering;
+
+/// Which memory node a pool prefers (`nid` in the kernel).
+#[derive(Clone, Copy, Debug, Default)]
+pub enum NodePolicy {
+    /// Any node will do.
+    #[default]
+    Any,
+    /// This one.
+    On(NodeId),
+    /// The one that the function names at the moment of a refill, such as the caller's own (`NUMA_NO_NODE`).
+    Local(fn() -> NodeId),
+}
+
+impl NodePolicy {
+    pub(crate) fn preferred(self) -> Option<NodeId> {
+        match self {
+            NodePolicy::Any => None,
+            NodePolicy::On(node) => Some(node),
+            NodePolicy::Local(local) => Some(local()),
+        }
+    }
+}
+
+/// What a page that enters the cache needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) zeroing: Zeroing,
+    pub(crate) sync: bool,
+    pub(crate) check_node: bool,
+}
+
+/// A recycling pool of pages, held by the one context that allocates.
+///
+/// `Send` but not `Sync`, and every verb that allocates or recycles directly takes `&mut self`: that is what NAPI gives a
+/// driver in the kernel, as a type. Everybody else returns pages by dropping them, or through a [`PoolHandle`] or
+/// [`Returner`](crate::Returner).
+///
+/// Dropping the pool never blocks. Pages that are still out stay valid; the last one to come home frees what is left.
+/// `mem::forget` of a pool leaks it, and its pages go to the ring until that is full, then home.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).name("rx0").build()?;
+/// let page = pool.alloc()?;
+/// pool.recycle_direct(page);
+/// assert_eq!(pool.stats().recycle.cached, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Two threads cannot allocate from one pool:
+///
+/// ```compile_fail,E0277
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build().unwrap();
+/// std::thread::scope(|s| {
+///     let pool = &pool;
+///     s.spawn(move || pool.stats());
+/// });
+/// ```
+pub struct PagePool<A: Access = Host> {
+    pub(crate) block: BlockRef,
+    pub(crate) entry: Entry,
+    pub(crate) node: NodePolicy,
+    pub(crate) refill: usize,
+    pub(crate) reader: RingReader,
+    /// The bag to look into first at the next refill.
+    pub(crate) next_bag: usize,
+    /// Units this pool has mapped, each perhaps no longer. Kept so that closing can unmap what is still out.
+    pub(crate) mapped: Vec<NonNull<Descriptor>>,
+    pub(crate) above_watermark: bool,
+    /// Why the last allocation failed, kept here so that the fast path returns one word.
+    pub(crate) error: AllocError,
+    /// `!Sync`: `&PagePool` on two threads would be two consumers.
+    _consumer: PhantomData<(Cell<()>, A)>,
+}
+
+// SAFETY: the consumer may move between threads; what it shares with others is in the block, which is `Sync`.
+unsafe impl<A: Access> Send for PagePool<A> {}
+
+impl<A: Access> PagePool<A> {
+    pub(crate) fn new(block: BlockRef, entry: Entry, node: NodePolicy, refill: usize) -> Self {
+        let reader = block.ring.reader();
+        PagePool {
+            block,
+            entry,
+            node,
+            refill,
+            reader,
+            next_bag: 0,
+            mapped: Vec::new(),
+            above_watermark: false,
+            error: AllocError::OutOfMemory,
+            _consumer: PhantomData,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn counts(&self) -> &ConsumerCounts {
+        &self.block.consumer.0
+    }
+
+    /// The place of the cache with this index, right behind the block.
+    ///
+    /// # Safety
+    ///
+    /// `index` is less than the cache's capacity.
+    #[inline(always)]
+    pub(crate) unsafe fn place(&self, index: usize) -> *mut Place {
+        // SAFETY: `Block::create` allocated the cache behind the block, and the pointer is the allocation's own.
+        unsafe { self.block.as_ptr().as_ptr().add(1).cast::<Place>().add(index) }
+    }
+
+    /// Provider, DMA and hooks: there as long as the consumer is.
+    #[inline]
+    pub(crate) fn table(&self) -> &Table {
+        // SAFETY: the consumer is open until its drop is through.
+        unsafe { self.block.table() }
+    }
+
+    /// A page: from the cache, else from the ring, else from the provider.
+    ///
+    /// The first takes no lock and no atomic read-modify-write, and writes nothing that another thread writes. Never
+    /// waits (kernel: `page_pool_dev_alloc_pages`).
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] when there is none now.
+    #[inline(always)]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
+    pub fn alloc(&mut self) -> Result<Page<A>, AllocError> {
+        let counts = self.counts();
+        let descriptor = if let Some(rest) = counts.len.get().checked_sub(1) {
+            counts.len.set(rest);
+            counts.pops.add(1);
+            // SAFETY: places below the length are initialised, and the length is at most the capacity.
+            unsafe { (*self.place(rest)).assume_init() }
+        } else {
+            self.alloc_slow().ok_or(self.error)?
+        };
+        self.trace(descriptor);
+        // SAFETY: out of the cache or fresh from the provider: nobody else's. The builder paired `A` with the provider.
+        Ok(unsafe { Page::from_descriptor(descriptor) })
+    }
+
+    #[cold]
+    fn alloc_slow(&mut self) -> Option<NonNull<Descriptor>> {
+        if let Some(high_order) = self.refill_cache()? {
+            return Some(high_order);
+        }
+        let counts = self.counts();
+        let rest = counts.len.get() - 1;
+        counts.len.set(rest);
+        counts.pops.add(1);
+        // SAFETY: a refill that succeeded left at least one page.
+        Some(unsafe { (*self.place(rest)).assume_init() })
+    }
+
+    /// Fills `batch` up and says how many pages that took; fewer than fit when there are no more.
+    #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
+    pub fn alloc_into<const N: usize>(&mut self, batch: &mut PageBatch<N, A>) -> usize {
+        let before = batch.len();
+        loop {
+            let counts = self.counts();
+            let len = counts.len.get();
+            let (spare, filled) = batch.spare();
+            let take = len.min(spare.len());
+            // SAFETY: places below the length are initialised; source and destination are different allocations.
+            unsafe { core::ptr::copy_nonoverlapping(self.place(len - take), spare.as_mut_ptr(), take) };
+            #[cfg(feature = "leak-trace")]
+            for place in &spare[..take] {
+                // SAFETY: just copied.
+                self.trace(unsafe { place.assume_init() });
+            }
+            counts.len.set(len - take);
+            counts.pops.add(take);
+            *filled += take;
+            if batch.is_full() {
+                break;
+            }
+            match self.refill_cache() {
+                Some(None) => {}
+                Some(Some(high_order)) => {
+                    self.trace(high_order);
+                    // SAFETY: fresh from the provider. There is room, or we would have left.
+                    let _ = batch.push(unsafe { Page::from_descriptor(high_order) });
+                }
+                None => break,
+            }
+        }
+        batch.len() - before
+    }
+
+    /// Up to `N` pages; fewer when there are no more.
+    #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
+    pub fn alloc_batch<const N: usize>(&mut self) -> PageBatch<N, A> {
+        let mut batch = PageBatch::new();
+        self.alloc_into(&mut batch);
+        batch
+    }
+
+    /// Puts a page straight into the cache (`page_pool_recycle_direct`). A full cache, or a page of another pool, sends
+    /// it the ordinary way.
+    #[inline(always)]
+    pub fn recycle_direct(&mut self, page: Page<A>) {
+        self.untrace(&page);
+        let descriptor = page.into_descriptor();
+        let counts = self.counts();
+        let len = counts.len.get();
+        // SAFETY: the page was ours until now. Relaxed: the word came here with the page.
+        let word = unsafe { descriptor.as_ref() }.owner.load(Ordering::Relaxed);
+        // One load and one compare say: this pool's, on the books, recyclable.
+        if word == self.block.owner_word() && len < counts.inline_capacity.get() {
+            // SAFETY: the length is below the capacity.
+            unsafe { self.place(len).write(Place::new(descriptor)) };
+            counts.len.set(len + 1);
+        } else {
+            self.recycle_slow(descriptor);
+        }
+    }
+
+    #[cold]
+    fn recycle_slow(&mut self, descriptor: NonNull<Descriptor>) {
+        // SAFETY: given up by the caller, so ours.
+        let page = unsafe { descriptor.as_ref() };
+        let ours = page.owner.load(Ordering::Relaxed) == self.block.owner_word();
+        let len = self.counts().len.get();
+        if ours && len < self.block.config.cache_capacity {
+            self.sync_for_device(page);
+            // SAFETY: the length is below the capacity.
+            unsafe { self.place(len).write(Place::new(descriptor)) };
+            self.counts().len.set(len + 1);
+            return;
+        }
+        if ours {
+            self.counts().cache_full.add(1);
+        }
+        // SAFETY: ours to give up.
+        unsafe { put::put(descriptor) };
+    }
+
+    /// Puts all pages of `batch` straight into the cache, as far as they fit and are this pool's; the rest goes the ordinary
+    /// way. The batch is empty afterwards.
+    #[inline]
+    pub fn recycle_batch<const N: usize>(&mut self, batch: &mut PageBatch<N, A>) {
+        let pages = batch.descriptors();
+        let counts = self.counts();
+        let len = counts.len.get();
+        if pages.len() <= counts.inline_capacity.get().saturating_sub(len) {
+            let ours = self.block.owner_word();
+            let mut different = 0;
+            for (at, descriptor) in pages.iter().enumerate() {
+                self.untrace_raw(*descriptor);
+                // SAFETY: the batch's pages; there is room for all of them. Not counted until the length says so.
+                unsafe {
+                    different |= descriptor.as_ref().owner.load(Ordering::Relaxed) ^ ours;
+                    self.place(len + at).write(Place::new(*descriptor));
+                }
+            }
+            if different == 0 {
+                counts.len.set(len + pages.len());
+                batch.forget();
+                return;
+            }
+        }
+        self.recycle_batch_slow(batch);
+    }
+
+    #[cold]
+    fn recycle_batch_slow<const N: usize>(&mut self, batch: &mut PageBatch<N, A>) {
+        while self.counts().len.get() < self.block.config.cache_capacity {
+            let Some(page) = batch.pop() else { return };
+            self.recycle_direct(page);
+        }
+        self.counts().cache_full.add(batch.len());
+        batch.put();
+    }
+
+    /// Gives the part of a page that the device wrote to the CPU, before it is read (`page_pool_dma_sync_for_cpu`).
+    /// `range` counts from the pool's sync offset. Nothing for pools without syncs, pages off the books, or ranges that
+    /// begin beyond the page.
+    pub fn dma_sync_for_cpu(&self, page: &Page<A>, range: DmaRange) {
+        let Some(dma) = &self.table().dma else { return };
+        let (Some(sync), Some(addr)) = (dma.sync, page.dma_addr()) else { return };
+        let offset = sync.offset.saturating_add(range.offset);
+        let len = range.len.min(page.len().saturating_sub(offset));
+        if len > 0 {
+            dma.ops.sync_for_cpu(addr, DmaRange { offset, len }, dma.direction);
+        }
+    }
+
+    /// Prefers another node from now on: the cache goes back to the provider, pages in the ring are looked at when
+    /// they are taken (`page_pool_update_nid`).
+    pub fn update_nid(&mut self, node: NodePolicy) {
+        self.node = node;
+        self.flush_cache(self.counts().len.get());
+    }
+
+    /// Gives idle pages back to the provider until at most `keep` are left, oldest first: ring, bags, then the bottom
+    /// of the cache. Says how many went.
+    pub fn trim(&mut self, keep: usize) -> usize {
+        let stats = self.block.stats();
+        let mut excess = (stats.in_cache + stats.in_ring).saturating_sub(keep);
+        let start = excess;
+        // SAFETY: the consumer is open.
+        let mut outbox = unsafe { Outbox::<64>::new(self.block.as_ptr()) };
+        let mut give = |value: usize| {
+            self.block.consumer.0.ring_taken.add(1);
+            if let Some(descriptor) = NonNull::new(core::ptr::with_exposed_provenance_mut(value)) {
+                // SAFETY: taken out of the ring or a bag, so the consumer's.
+                unsafe { outbox.push(descriptor) };
+            }
+            Step::More
+        };
+        while excess > 0 {
+            let mut taken = self.block.ring.take(&mut self.reader, excess, &mut give);
+            for bag in &self.block.bags {
+                taken += bag.take(excess - taken, &mut give);
+            }
+            if taken == 0 {
+                break;
+            }
+            excess -= taken;
+        }
+        drop(outbox);
+        let from_cache = excess.min(self.counts().len.get());
+        self.flush_cache(from_cache);
+        start - (excess - from_cache)
+    }
+
+    /// Gives the `count` pages that lie longest in the cache back to the provider.
+    fn flush_cache(&mut self, count: usize) {
+        let counts = self.counts();
+        let len = counts.len.get();
+        let count = count.min(len);
+        // SAFETY: the first `len` places are initialised and the consumer's alone.
+        unsafe { core::slice::from_raw_parts_mut(self.place(0), len) }.rotate_left(count);
+        // SAFETY: the consumer is open.
+        let mut outbox = unsafe { Outbox::<64>::new(self.block.as_ptr()) };
+        for rest in (len - count..len).rev() {
+            counts.len.set(rest);
+            counts.flushed.add(1);
+            // SAFETY: it was below the length and no longer is, so it is ours alone.
+            unsafe { outbox.push((*self.place(rest)).assume_init()) };
+        }
+    }
+
+    /// What happened so far. Exact when nobody else is inside a call.
+    pub fn stats(&self) -> Stats {
+        self.block.stats()
+    }
+
+    /// The other side: for returning in bulk, limits, statistics, from any thread.
+    pub fn handle(&self) -> PoolHandle<A> {
+        PoolHandle::new(self.block.clone())
+    }
+
+    /// What the provider says of itself now.
+    pub fn provider(&self) -> Description {
+        self.table().home.describe()
+    }
+
+    /// Why the last allocation or refill that failed did.
+    pub fn last_error(&self) -> AllocError {
+        self.error
+    }
+
+    /// Bytes in each page.
+    pub fn page_bytes(&self) -> usize {
+        self.block.config.unit_bytes
+    }
+
+    /// Drops the pool and stays informed: how many pages are out, and when the last one is home. Does not wait.
+    pub fn shutdown(self) -> Shutdown<A> {
+        Shutdown::new(self.handle())
+    }
+
+    /// Everything idle leaves, everything that comes later is turned away. Can be called again after a hook panicked.
+    fn close(&mut self) {
+        let counts = self.counts();
+        counts.inline_capacity.set(0);
+        // SAFETY: the consumer is open until `Books::close`, after this.
+        let mut outbox = unsafe { Outbox::<64>::new(self.block.as_ptr()) };
+        while let Some(rest) = counts.len.get().checked_sub(1) {
+            counts.len.set(rest);
+            counts.flushed.add(1);
+            // SAFETY: it was below the length and no longer is, so it is ours alone.
+            unsafe { outbox.push((*self.place(rest)).assume_init()) };
+        }
+        let mut give = |value: usize| {
+            counts.ring_taken.add(1);
+            if let Some(descriptor) = NonNull::new(core::ptr::with_exposed_provenance_mut(value)) {
+                // SAFETY: the seal's swap took it out, so it is the consumer's.
+                unsafe { outbox.push(descriptor) };
+            }
+        };
+        self.block.ring.seal(&mut give);
+        for bag in &self.block.bags {
+            bag.seal(&mut give);
+        }
+        drop(outbox);
+        let mapped = core::mem::take(&mut self.mapped);
+        for descriptor in mapped {
+            // SAFETY: descriptors stay readable as long as the provider lives, and we are still open on it.
+            self.block.unmap(self.table(), unsafe { descriptor.as_ref() });
+        }
+    }
+}
+
+impl<A: Access> Drop for PagePool<A> {
+    fn drop(&mut self) {
+        /// Goes on after a page-out hook panicked: the page it panicked on is through, the others follow.
+        struct Closing<'a, A: Access>(&'a mut PagePool<A>);
+        impl<A: Access> Drop for Closing<'_, A> {
+            fn drop(&mut self) {
+                self.0.close();
+                let block = self.0.block.as_ptr();
+                let verdict = self.0.block.books.0.close();
+                // SAFETY: the books' own verdict. Our own reference keeps the block until the fields are dropped.
+                unsafe { Block::settle(block, verdict) };
+            }
+        }
+        let closing = Closing(self);
+        closing.0.close();
+    }
+}
+
+impl<A: Access> core::fmt::Debug for PagePool<A> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("PagePool").field("name", &self.block.config.name).field("stats", &self.stats()).finish()
+    }
+}
+
+#[cfg(feature = "leak-trace")]
+impl<A: Access> PagePool<A> {
+    #[track_caller]
+    fn trace(&self, descriptor: NonNull<Descriptor>) {
+        self.block.trace.out(descriptor);
+    }
+
+    fn untrace(&self, page: &Page<A>) {
+        self.untrace_raw(NonNull::from(page.descriptor()));
+    }
+
+    fn untrace_raw(&self, descriptor: NonNull<Descriptor>) {
+        // A page of another pool is untraced there, on its way through `put`.
+        self.block.trace.back(descriptor);
+    }
+}
+
+#[cfg(not(feature = "leak-trace"))]
+impl<A: Access> PagePool<A> {
+    #[inline(always)]
+    fn trace(&self, _: NonNull<Descriptor>) {}
+    #[inline(always)]
+    fn untrace(&self, _: &Page<A>) {}
+    #[inline(always)]
+    fn untrace_raw(&self, _: NonNull<Descriptor>) {}
+}

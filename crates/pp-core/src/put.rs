@@ -1,0 +1,357 @@
+//! The way back: what happens to a page that somebody is done with.
+//!
+//! A page goes home to *its* pool, whoever gives it and wherever: the owner word decides, not the handle it is given to.
+//! From any thread that is the ring; a full ring or a closed pool sends the page to the provider.
+//!
+//! Kernel counterpart: `page_pool_put_unrefed_netmem`, `page_pool_put_netmem_bulk` (Linux 7.3).
+
+use core::ptr::NonNull;
+
+use crate::bag::{Bag, BagWriter};
+use crate::block::{Block, BlockRef};
+use crate::descriptor::{Descriptor, owner};
+use crate::provider::{Unit, UnitDrain};
+use crate::ring::Refused;
+use crate::sync::{Mutant, Ordering, mutant};
+
+/// The block an owner word names.
+#[inline(always)]
+pub(crate) fn block_of(word: usize) -> Option<NonNull<Block>> {
+    NonNull::new(core::ptr::with_exposed_provenance_mut(word & !owner::TAGS))
+}
+
+/// Units on their way out of one pool: handed home together, booked out with one read-modify-write.
+///
+/// Dropping it does both, so a page-out hook that panics leaves nothing half released.
+pub(crate) struct Outbox<const N: usize> {
+    block: NonNull<Block>,
+    units: [NonNull<Descriptor>; N],
+    len: usize,
+    gone: usize,
+}
+
+impl<const N: usize> Outbox<N> {
+    /// # Safety
+    ///
+    /// `block` is kept alive by an open consumer or by the pages that will be [pushed](Outbox::push).
+    pub(crate) unsafe fn new(block: NonNull<Block>) -> Self {
+        Outbox { block, units: [NonNull::dangling(); N], len: 0, gone: 0 }
+    }
+
+    /// Takes a page off its pool: hook, unmap, owner. Sends it home now or later.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the page, which is on the block's books, and gives it up.
+    pub(crate) unsafe fn push(&mut self, descriptor: NonNull<Descriptor>) {
+        if self.len == N {
+            self.send_home();
+        }
+        // First, so that the page is sent home and booked out also when its hook panics.
+        self.units[self.len] = descriptor;
+        self.len += 1;
+        // SAFETY: the caller's promise; `expel` completes even if the hook panics.
+        unsafe { self.block.as_ref().expel(descriptor.as_ref()) };
+    }
+
+    fn send_home(&mut self) {
+        if self.len == 0 {
+            return;
+        }
+        let units = &self.units[..self.len];
+        // SAFETY: the units are not booked out yet, so the books keep the table.
+        let home = unsafe { &self.block.as_ref().table().home };
+        self.gone += self.len;
+        self.len = 0;
+        // SAFETY: expelled by `push`, given up by its caller.
+        unsafe {
+            if let [unit] = units {
+                home.release(Unit::from_raw(*unit));
+            } else {
+                home.release_bulk(UnitDrain::new(units));
+            }
+        }
+    }
+}
+
+impl<const N: usize> Drop for Outbox<N> {
+    fn drop(&mut self) {
+        self.send_home();
+        if self.gone > 0 {
+            // SAFETY: the pages that just left kept it alive; nothing of it is touched after `leave` unless elected.
+            unsafe {
+                let verdict = self.block.as_ref().books.0.leave(self.gone);
+                if mutant(Mutant::BlockFreedEarly) {
+                    self.block.as_ref().enter();
+                }
+                Block::settle(self.block, verdict);
+            }
+        }
+    }
+}
+
+/// Why a page leaves the pool instead of going round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    RingFull,
+    Closed,
+    NotRecyclable,
+}
+
+impl From<Refused> for Reason {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Reason::RingFull,
+            Refused::Sealed => Reason::Closed,
+        }
+    }
+}
+
+impl Block {
+    fn count(&self, reason: Reason) {
+        self.enter();
+        match reason {
+            Reason::RingFull => &self.producers.ring_full,
+            Reason::Closed => &self.producers.released_closed,
+            Reason::NotRecyclable => &self.producers.released_refcnt,
+        }
+        .add_shared(1);
+    }
+}
+
+#[cfg(feature = "leak-trace")]
+fn untrace(word: usize, descriptor: NonNull<Descriptor>) {
+    if word & owner::STRAY == 0
+        && let Some(block) = block_of(word)
+    {
+        // SAFETY: the page is on the books, so the block is alive.
+        unsafe { block.as_ref() }.trace.back(descriptor);
+    }
+}
+#[cfg(not(feature = "leak-trace"))]
+#[inline(always)]
+fn untrace(_: usize, _: NonNull<Descriptor>) {}
+
+/// Puts a page by the shared path. Any thread.
+///
+/// # Safety
+///
+/// The caller is the sole owner of the page and gives it up.
+#[inline]
+pub(crate) unsafe fn put(descriptor: NonNull<Descriptor>) {
+    // SAFETY: descriptors stay readable while their unit is out. Relaxed: the word was written by the consumer that
+    // handed the page out, and came here with the page.
+    let word = unsafe { descriptor.as_ref() }.owner.load(Ordering::Relaxed);
+    untrace(word, descriptor);
+    let reason = if word & owner::TAGS == 0
+        && let Some(block) = block_of(word)
+    {
+        // SAFETY: our page is on its books, so the block is alive until we publish, and then we are done.
+        let block = unsafe { block.as_ref() };
+        block.enter();
+        match block.ring.publish(descriptor.as_ptr().expose_provenance()) {
+            Ok(()) => return,
+            Err(refused) => refused.into(),
+        }
+    } else {
+        Reason::NotRecyclable
+    };
+    // SAFETY: still ours.
+    unsafe { put_away(descriptor, word, reason) }
+}
+
+/// Publishes in the ring or gives the page back: never a provider's lock.
+///
+/// # Safety
+///
+/// The caller is the sole owner of the page, and gives it up on `Ok`.
+pub(crate) unsafe fn try_put(descriptor: NonNull<Descriptor>) -> Result<(), ()> {
+    // SAFETY: as in `put`.
+    let word = unsafe { descriptor.as_ref() }.owner.load(Ordering::Relaxed);
+    let Some(block) = block_of(word).filter(|_| word & owner::TAGS == 0) else { return Err(()) };
+    #[cfg(feature = "leak-trace")]
+    // SAFETY: our page keeps it alive.
+    let site = unsafe { block.as_ref() }.trace.back(descriptor);
+    // SAFETY: as in `put`.
+    let outcome = unsafe { block.as_ref() }.ring.publish(descriptor.as_ptr().expose_provenance());
+    #[cfg(feature = "leak-trace")]
+    if outcome.is_err() {
+        // SAFETY: refused, so the page is still ours.
+        unsafe { block.as_ref() }.trace.restore(descriptor, site);
+    }
+    outcome.map_err(|_| ())
+}
+
+/// What happens to a page that does not go round: reserve, stray, full ring, closed pool.
+#[cold]
+unsafe fn put_away(descriptor: NonNull<Descriptor>, word: usize, reason: Reason) {
+    let Some(block) = block_of(word) else {
+        debug_assert!(false, "a page without an owner was put");
+        return;
+    };
+    if word & owner::STRAY != 0 {
+        // SAFETY: a stray page is ours alone and owns the share and the reference that this consumes.
+        unsafe { stray_home(descriptor, block) };
+        return;
+    }
+    // SAFETY: on the books and ours; the outbox books it out as its last act.
+    unsafe {
+        block.as_ref().count(reason);
+        Outbox::<1>::new(block).push(descriptor);
+    }
+}
+
+/// Puts several pages by the shared path; neighbours of one pool leave together where they must leave.
+///
+/// # Safety
+///
+/// The caller is the sole owner of each page and gives all of them up.
+pub(crate) unsafe fn put_many(descriptors: &[NonNull<Descriptor>]) {
+    /// Goes on with the next run also when a page-out hook panicked in this one.
+    struct Runs<'a>(&'a [NonNull<Descriptor>]);
+    impl Runs<'_> {
+        fn put(&mut self) {
+            while let Some(first) = self.0.first() {
+                // SAFETY: as in `put`.
+                let word = unsafe { first.as_ref() }.owner.load(Ordering::Relaxed);
+                let Some(block) = block_of(word).filter(|_| word & owner::TAGS == 0) else {
+                    let first = *first;
+                    self.0 = &self.0[1..];
+                    // SAFETY: ours to give up.
+                    unsafe { put(first) };
+                    continue;
+                };
+                let same = |d: &&NonNull<Descriptor>| {
+                    // SAFETY: as in `put`; each is still unpublished when it is looked at.
+                    unsafe { d.as_ref() }.owner.load(Ordering::Relaxed) == word
+                };
+                let (run, after) = self.0.split_at(self.0.iter().take_while(same).count());
+                self.0 = after;
+                // SAFETY: the run is ours and given up; its pages name this block.
+                unsafe { put_run(run, block, word) };
+            }
+        }
+    }
+    impl Drop for Runs<'_> {
+        fn drop(&mut self) {
+            self.put();
+        }
+    }
+    Runs(descriptors).put();
+}
+
+/// # Safety
+///
+/// As [`put_many`]; all pages of `run` have the owner word `word`, which is `block` without a tag.
+unsafe fn put_run(run: &[NonNull<Descriptor>], block: NonNull<Block>, word: usize) {
+    for descriptor in run {
+        untrace(word, *descriptor);
+    }
+    for (published, descriptor) in run.iter().enumerate() {
+        // SAFETY: at least this page is unpublished and on the books, so the block is alive.
+        let ring = unsafe {
+            block.as_ref().enter();
+            &block.as_ref().ring
+        };
+        if let Err(refused) = ring.publish(descriptor.as_ptr().expose_provenance()) {
+            Leaving { block, rest: &run[published..], reason: refused.into() }.put();
+            return;
+        }
+    }
+    if mutant(Mutant::TouchAfterBulkPublish) {
+        // SAFETY: none; this is the defect that the model must find.
+        unsafe { block.as_ref() }.enter();
+    }
+}
+
+/// Pages of one pool that leave it together; goes on also when a page-out hook panicked.
+struct Leaving<'a> {
+    block: NonNull<Block>,
+    rest: &'a [NonNull<Descriptor>],
+    reason: Reason,
+}
+
+impl Leaving<'_> {
+    fn put(&mut self) {
+        if self.rest.is_empty() {
+            return;
+        }
+        // SAFETY: the remaining pages are ours and on the books, and the outbox books them out last of all.
+        unsafe {
+            let mut outbox = Outbox::<32>::new(self.block);
+            while let Some((first, rest)) = self.rest.split_first() {
+                self.rest = rest;
+                self.block.as_ref().count(self.reason);
+                outbox.push(*first);
+            }
+        }
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.put();
+    }
+}
+
+/// Puts pages of one producer into its bag; what does not fit or is not this pool's takes the shared path.
+///
+/// # Safety
+///
+/// The caller is the sole owner of each page and gives all of them up; `writer` is the bag's producer, `block` the
+/// bag's pool, alive through a reference of the caller's.
+pub(crate) unsafe fn put_in_bag(block: &BlockRef, bag: &Bag, writer: &mut BagWriter, run: &[NonNull<Descriptor>]) {
+    let word = block.owner_word();
+    block.enter();
+    // SAFETY: ours.
+    let all_ours = run.iter().all(|d| unsafe { d.as_ref() }.owner.load(Ordering::Relaxed) == word);
+    let stored = if all_ours {
+        for descriptor in run {
+            untrace(word, *descriptor);
+        }
+        bag.publish(writer, run.iter().map(|descriptor| descriptor.as_ptr().expose_provenance()))
+    } else {
+        0
+    };
+    // SAFETY: not published, so still ours.
+    unsafe { put_many(&run[stored..]) };
+}
+
+/// Takes a page off the books without sending it home: the page gets its own share of the region and of the block.
+///
+/// # Safety
+///
+/// The caller owns the page (or holds a counted reference and has won the owner word), which is on `block`'s books.
+pub(crate) unsafe fn make_stray(descriptor: NonNull<Descriptor>, block: NonNull<Block>) {
+    // SAFETY: on the books until `leave`, so block and table are alive; after it nothing but a teardown touches them.
+    unsafe {
+        let this = block.as_ref();
+        this.stray_home().retain();
+        BlockRef::leak_another(block);
+        // Before `leave`, so that a reader can only count the page twice, never not at all.
+        this.books.0.strays.add_shared(1);
+        this.expel(descriptor.as_ref());
+        // Release: in the shared case, whoever drops the last reference sees the new owner; it pairs, through
+        // the reference count, with the Acquire there.
+        descriptor.as_ref().owner.store(this.owner_word() | owner::STRAY, Ordering::Release);
+        let verdict = this.books.0.leave(1);
+        Block::settle(block, verdict);
+    }
+}
+
+/// Sends a page home that is on no books.
+///
+/// # Safety
+///
+/// The caller owns the page, whose owner word is `block` and `STRAY`.
+unsafe fn stray_home(descriptor: NonNull<Descriptor>, block: NonNull<Block>) {
+    // SAFETY: the page owns a reference to the block and a share of its provider since `make_stray`.
+    unsafe {
+        let block = BlockRef::from_leaked(block);
+        let raw = block.stray_home();
+        descriptor.as_ref().owner.store(owner::HOME, Ordering::Relaxed);
+        raw.get().release(Unit::from_raw(descriptor));
+        block.books.0.strays.sub_shared(1);
+        drop(raw.adopt());
+    }
+}

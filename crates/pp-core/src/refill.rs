@@ -1,0 +1,306 @@
+//! The slow path: pages into the cache, from the ring, from Returners, from the provider.
+//!
+//! Kernel counterpart: `page_pool_refill_alloc_cache`, `__page_pool_alloc_netmems_slow` (Linux 7.3).
+
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use crate::access::Access;
+use crate::block::{PREMAPPED, Place};
+use crate::descriptor::{Descriptor, SYNC_FULL, owner};
+use crate::dma::DmaError;
+use crate::error::AllocError;
+use crate::hooks::{self, Zeroing};
+use crate::limit::{Crossing, Pressure};
+use crate::pool::PagePool;
+use crate::provider::{NodeId, Request, Unit, UnitDrain, UnitSink};
+use crate::put::Outbox;
+use crate::ring::Step;
+use crate::sync::Ordering;
+
+/// `released` is brought back towards 0 when it passes this, long before it could wrap. Never met on 64-bit machines.
+const REBASE: isize = isize::MAX / 2;
+
+impl<A: Access> PagePool<A> {
+    /// Fills the empty cache. `Some(None)`: it holds at least one page. `Some(Some(page))`: one page of high order, which
+    /// goes past the cache. `None`: nothing to be had, and `self.error` says why.
+    #[cold]
+    pub(crate) fn refill_cache(&mut self) -> Option<Option<NonNull<Descriptor>>> {
+        debug_assert_eq!(self.counts().len.get(), 0);
+        self.block.enter();
+        let node = self.node.preferred();
+        let outcome = if self.refill_from_returns(node) {
+            self.counts().refill.add(1);
+            Ok(None)
+        } else {
+            self.counts().empty.add(1);
+            self.refill_from_provider(node)
+        };
+        self.notice_pressure();
+        outcome.map_err(|error| self.error = error).ok()
+    }
+
+    /// Ring and Returners. Whether that brought at least one page.
+    fn refill_from_returns(&mut self, node: Option<NodeId>) -> bool {
+        let PagePool { block, entry, refill: want, reader, next_bag, .. } = self;
+        let (entry, want) = (*entry, *want);
+        let wanted_node = node.filter(|_| entry.check_node);
+        let counts = &block.consumer.0;
+        let places = block.as_ptr();
+        // SAFETY: the consumer is open.
+        let table = unsafe { block.table() };
+        let mut accept = |value: usize| {
+            counts.ring_taken.add(1);
+            let Some(descriptor) = NonNull::new(core::ptr::with_exposed_provenance_mut::<Descriptor>(value)) else {
+                return Step::More;
+            };
+            // SAFETY: taken out of the ring or a bag, so the consumer's.
+            let page = unsafe { descriptor.as_ref() };
+            if wanted_node.is_some_and(|node| node != page.node()) {
+                // One at a time, as the kernel does: a burst of foreign pages must not flood the provider.
+                counts.waive.add(1);
+                // SAFETY: ours, on the books.
+                unsafe { Outbox::<1>::new(places).push(descriptor) };
+                return Step::Stop;
+            }
+            if entry.zeroing == Zeroing::OnCrossOwner {
+                // SAFETY: ours; the builder offers zeroing for memory the CPU can write only.
+                unsafe { hooks::zero(page) };
+            }
+            if entry.sync
+                && let Some(dma) = &table.dma
+            {
+                dma.sync_for_device(page);
+            }
+            let len = counts.len.get();
+            // SAFETY: at most `refill` pages are taken, into an empty cache of at least that capacity.
+            unsafe { places.as_ptr().add(1).cast::<Place>().add(len).write(Place::new(descriptor)) };
+            counts.len.set(len + 1);
+            counts.filled.add(1);
+            Step::More
+        };
+        let mut taken = 0;
+        for step in 0..block.bags.len() {
+            if taken < want {
+                taken += block.bags[(*next_bag + step) % block.bags.len()].take(want - taken, &mut accept);
+            }
+        }
+        if taken < want {
+            block.ring.take(reader, want - taken, &mut accept);
+        }
+        if !block.bags.is_empty() {
+            *next_bag = (*next_bag + 1) % block.bags.len();
+        }
+        counts.len.get() > 0
+    }
+
+    fn refill_from_provider(&mut self, node: Option<NodeId>) -> Result<Option<NonNull<Descriptor>>, AllocError> {
+        let counts = self.counts();
+        counts.rebased.add(self.block.books.0.rebase(REBASE));
+        let room = self.block.limits.limit.get().saturating_sub(self.outstanding());
+        if room == 0 {
+            counts.limit_hits.add(1);
+            return Err(AllocError::LimitReached);
+        }
+        counts.provider_calls.add(1);
+        let order = self.block.config.order;
+        let request = Request::new(order, node);
+        if order > 0 {
+            let mut place = [MaybeUninit::uninit()];
+            let mut sink = UnitSink::new(&mut place);
+            let answer = self.table().home.alloc_bulk(&request, &mut sink);
+            if sink.is_empty() {
+                counts.provider_failures.add(1);
+                return Err(answer.err().map_or(AllocError::OutOfMemory, AllocError::from));
+            }
+            // SAFETY: the sink holds one unit.
+            let descriptor = unsafe { place[0].assume_init() };
+            self.admit(descriptor).map_err(AllocError::Dma)?;
+            self.counts().slow_high_order.add(1);
+            return Ok(Some(descriptor));
+        }
+        let want = self.refill.min(room);
+        // SAFETY: the cache is empty and has room for a refill; nobody else looks at its places.
+        let mut sink = UnitSink::new(unsafe { core::slice::from_raw_parts_mut(self.place(0), want) });
+        // SAFETY: the table is there while the consumer is; borrowed apart from `self` because the sink borrows the cache.
+        let answer = unsafe { self.block.table() }.home.alloc_bulk(&request, &mut sink);
+        let got = sink.len();
+        if got == 0 {
+            self.counts().provider_failures.add(1);
+            return Err(answer.err().map_or(AllocError::OutOfMemory, AllocError::from));
+        }
+        self.admit_all(got).map_err(AllocError::Dma)?;
+        self.counts().slow.add(1);
+        Ok(None)
+    }
+
+    /// Admits the units that the provider left in the first `got` places. Some failing is normal.
+    fn admit_all(&mut self, got: usize) -> Result<(), DmaError> {
+        /// Sends home what a panicking hook left over.
+        struct Rest<'a, A: Access> {
+            pool: &'a mut PagePool<A>,
+            next: usize,
+            end: usize,
+        }
+        impl<A: Access> Drop for Rest<'_, A> {
+            fn drop(&mut self) {
+                if self.next < self.end {
+                    // SAFETY: these places hold units of the provider that were not admitted.
+                    unsafe {
+                        let rest = core::slice::from_raw_parts(self.pool.place(self.next).cast(), self.end - self.next);
+                        self.pool.block.table().home.release_bulk(UnitDrain::new(rest));
+                    }
+                }
+            }
+        }
+        let mut rest = Rest { pool: self, next: 0, end: got };
+        let mut failure = None;
+        while rest.next < rest.end {
+            // SAFETY: filled by the provider.
+            let descriptor = unsafe { (*rest.pool.place(rest.next)).assume_init() };
+            rest.next += 1;
+            match rest.pool.admit(descriptor) {
+                Ok(()) => {
+                    let counts = rest.pool.counts();
+                    let len = counts.len.get();
+                    // SAFETY: `len` is below `next`, so this place is free or the page's own.
+                    unsafe { rest.pool.place(len).write(Place::new(descriptor)) };
+                    counts.len.set(len + 1);
+                    counts.filled.add(1);
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) if rest.pool.counts().len.get() == 0 => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a unit a page of this pool: mapped, cleared, constructed, on the books. On failure it is home again.
+    fn admit(&mut self, descriptor: NonNull<Descriptor>) -> Result<(), DmaError> {
+        /// Sends the unit home again unless it was admitted; also when the hook panics.
+        struct Undo<'a, A: Access> {
+            pool: &'a mut PagePool<A>,
+            unit: Option<NonNull<Descriptor>>,
+        }
+        impl<A: Access> Drop for Undo<'_, A> {
+            fn drop(&mut self) {
+                let Some(unit) = self.unit else { return };
+                let table = self.pool.table();
+                // SAFETY: the unit is ours and nobody has seen it yet.
+                self.pool.block.unmap(table, unsafe { unit.as_ref() });
+                table.home.release(Unit::from_raw(unit));
+            }
+        }
+        let mut undo = Undo { pool: self, unit: Some(descriptor) };
+        let pool = &mut *undo.pool;
+        // SAFETY: handed out by the provider, so ours.
+        let page = unsafe { descriptor.as_ref() };
+        page.sync_len().store(SYNC_FULL, Ordering::Relaxed);
+        page.refs.store(0, Ordering::Relaxed);
+        pool.map(page)?;
+        if pool.entry.zeroing != Zeroing::Never {
+            // SAFETY: ours; the builder offers zeroing for memory the CPU can write only.
+            unsafe { hooks::zero(page) };
+        }
+        if let Some(page_in) = &pool.table().page_in {
+            page_in(page);
+        }
+        pool.sync_for_device(page);
+        let tag = if page.from_reserve() { owner::RESERVE } else { 0 };
+        page.owner.store(pool.block.owner_word() | tag, Ordering::Relaxed);
+        let hold = &pool.block.books.0.hold;
+        hold.set(hold.get().wrapping_add(1));
+        undo.unit = None;
+        Ok(())
+    }
+
+    fn map(&mut self, page: &Descriptor) -> Result<(), DmaError> {
+        let table = self.table();
+        let unit = Unit::from_raw(NonNull::from(page));
+        if let Some(addr) = table.home.premapped(&unit) {
+            page.dma_addr.store(addr.pack().ok_or(DmaError::AddressTooWide)?, Ordering::Relaxed);
+            page.dma_claim.store(PREMAPPED, Ordering::Relaxed);
+            return Ok(());
+        }
+        if table.dma.is_none() {
+            return Ok(());
+        }
+        // Room in the list first: a mapping that is not listed could not be ended at close.
+        let slot = page.mapped_slot().load(Ordering::Relaxed) as usize;
+        let listed = self.mapped.get(slot) == Some(&NonNull::from(page));
+        if !listed {
+            self.compact_mapped()?;
+        }
+        let Some(dma) = &self.table().dma else { return Ok(()) };
+        let addr = dma.ops.map(page, dma.direction)?;
+        let Some(packed) = addr.pack() else {
+            dma.ops.unmap(addr, page.unit_bytes(), dma.direction);
+            return Err(DmaError::AddressTooWide);
+        };
+        page.dma_addr.store(packed, Ordering::Relaxed);
+        // Release pairs with the Acquire of the claim in `Block::unmap`: who takes the claim sees the address.
+        page.dma_claim.store(self.block.config.id, Ordering::Release);
+        self.counts().mapped.add(1);
+        if !listed {
+            page.mapped_slot().store(self.mapped.len() as u32, Ordering::Relaxed);
+            self.mapped.push(NonNull::from(page));
+        }
+        Ok(())
+    }
+
+    /// Makes room for one more in the list of mapped units. An entry is stale when its unit is no longer mapped by us, or is
+    /// listed again further on; before the list grows, those go.
+    fn compact_mapped(&mut self) -> Result<(), DmaError> {
+        if self.mapped.len() < self.mapped.capacity() {
+            return Ok(());
+        }
+        let id = self.block.config.id;
+        let mut kept = 0;
+        for index in 0..self.mapped.len() {
+            let entry = self.mapped[index];
+            // SAFETY: descriptors stay readable as long as the provider lives, and we are open on it.
+            let page = unsafe { entry.as_ref() };
+            // Only we ever put our id into the claim, so a claim that is ours stays ours or becomes 0 meanwhile.
+            let ours = page.dma_claim.load(Ordering::Relaxed) == id;
+            if ours && page.mapped_slot().load(Ordering::Relaxed) == index as u32 {
+                page.mapped_slot().store(kept as u32, Ordering::Relaxed);
+                self.mapped[kept] = entry;
+                kept += 1;
+            }
+        }
+        self.mapped.truncate(kept);
+        let grow = if kept * 2 > self.mapped.capacity() { kept.max(64) } else { 1 };
+        self.mapped.try_reserve(grow).map_err(|_| DmaError::Full)
+    }
+
+    pub(crate) fn sync_for_device(&self, page: &Descriptor) {
+        if self.entry.sync
+            && let Some(dma) = &self.table().dma
+        {
+            dma.sync_for_device(page);
+        }
+    }
+
+    fn outstanding(&self) -> usize {
+        let books = &self.block.books.0;
+        // Off-the-books pages after the others: one that leaves meanwhile is counted twice, never not at all.
+        let inflight = books.inflight();
+        inflight + books.strays.get()
+    }
+
+    fn notice_pressure(&mut self) {
+        let watermark = self.block.limits.watermark.get();
+        let outstanding = self.outstanding();
+        let above = outstanding > watermark;
+        if above == self.above_watermark {
+            return;
+        }
+        self.above_watermark = above;
+        if let Some(hook) = &self.table().watermark {
+            let crossing = if above { Crossing::Rising } else { Crossing::Falling };
+            hook(&Pressure { crossing, outstanding, watermark, limit: self.block.limits.limit() });
+        }
+    }
+}

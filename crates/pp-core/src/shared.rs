@@ -1,0 +1,171 @@
+//! One page, counted.
+
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::ops::Deref;
+use core::ptr::NonNull;
+
+use crate::access::{Access, Host};
+use crate::descriptor::{Descriptor, owner};
+use crate::page::Page;
+use crate::put;
+use crate::sync::{Mutant, Ordering, fence, mutant};
+
+/// A page that several hold and nobody writes.
+///
+/// Made by [`Page::share`]. One word counts all references, and exists for shared pages only. Dropping the last handle
+/// puts the page like any other.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build()?;
+/// let shared = pool.alloc()?.share();
+/// let other = shared.clone();
+/// let shared = shared.try_unshare().unwrap_err(); // two handles
+/// drop(other);
+/// let mut page = shared.try_unshare().unwrap();
+/// page[0] = 1;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// ```compile_fail,E0594
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// # let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build().unwrap();
+/// let mut shared = pool.alloc().unwrap().share();
+/// shared[0] = 1; // others may be reading
+/// ```
+#[repr(transparent)]
+pub struct Shared<A: Access = Host> {
+    descriptor: NonNull<Descriptor>,
+    _access: PhantomData<A>,
+}
+
+// SAFETY: handles only read the page; the count is atomic; the last one becomes a `Page`, which is `Send`.
+unsafe impl<A: Access> Send for Shared<A> {}
+// SAFETY: as above.
+unsafe impl<A: Access> Sync for Shared<A> {}
+
+impl<A: Access> Shared<A> {
+    /// # Safety
+    ///
+    /// The caller is the page's sole owner and gives it up.
+    pub(crate) unsafe fn new(descriptor: NonNull<Descriptor>) -> Self {
+        // SAFETY: readable while out. Relaxed: other handles are made from this one.
+        unsafe { descriptor.as_ref() }.refs.store(1, Ordering::Relaxed);
+        Shared { descriptor, _access: PhantomData }
+    }
+
+    /// What is known of the page.
+    #[inline(always)]
+    pub fn descriptor(&self) -> &Descriptor {
+        // SAFETY: readable as long as the unit is out.
+        unsafe { self.descriptor.as_ref() }
+    }
+
+    /// Bytes in the page.
+    #[allow(clippy::len_without_is_empty, reason = "a page is never empty")]
+    pub fn len(&self) -> usize {
+        self.descriptor().unit_bytes()
+    }
+
+    /// Handles there are now. A guess unless it says 1: then this is the only one.
+    pub fn handles(&self) -> usize {
+        self.descriptor().refs.load(Ordering::Relaxed)
+    }
+
+    /// The page back, when this is the only handle.
+    ///
+    /// # Errors
+    ///
+    /// The handle, when there are others.
+    pub fn try_unshare(self) -> Result<Page<A>, Self> {
+        // Acquire pairs with the Release in `drop`: what the others read, they read before we may write.
+        if self.descriptor().refs.load(Ordering::Acquire) != 1 {
+            return Err(self);
+        }
+        self.descriptor().refs.store(0, Ordering::Relaxed);
+        let this = ManuallyDrop::new(self);
+        // SAFETY: the only handle, and it is consumed.
+        Ok(unsafe { Page::from_descriptor(this.descriptor) })
+    }
+
+    /// Gives this handle back and the page out of the pool: the kernel's put of a page with an elevated reference count.
+    ///
+    /// The page leaves the pool at once (unmapped, off the books, counted as `released_refcnt`) and goes home with the
+    /// last of the other handles. With no other handle this is an ordinary put.
+    pub fn release(self) {
+        let this = match self.try_unshare() {
+            Ok(page) => return drop(page),
+            Err(this) => this,
+        };
+        let descriptor = this.descriptor();
+        let word = descriptor.owner.load(Ordering::Relaxed);
+        if mutant(Mutant::ReleaseWithoutClaim)
+            && let Some(block) = put::block_of(word)
+        {
+            // SAFETY: none; this is the defect that the model must find.
+            unsafe { block.as_ref() }.enter();
+        }
+        if word & (owner::STRAY | owner::LEAVING) == 0
+            // Of several that release at once, one takes the page off the books. The others may not even look
+            // at the block: it can be gone as soon as the winner has booked the page out. AcqRel is not needed, the winner
+            // passes its result on through the reference count.
+            && descriptor.owner.compare_exchange(word, owner::LEAVING, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && let Some(block) = put::block_of(word)
+        {
+            #[cfg(feature = "leak-trace")]
+            // SAFETY: on the books until `make_stray` is done, so the block is alive.
+            unsafe { block.as_ref() }.trace.back(this.descriptor);
+            // SAFETY: on the books, and won by us; our own handle keeps the page from being put meanwhile.
+            unsafe {
+                block.as_ref().producers.released_refcnt.add_shared(1);
+                put::make_stray(this.descriptor, block);
+            }
+        }
+        drop(this);
+    }
+}
+
+impl<A: Access> Clone for Shared<A> {
+    fn clone(&self) -> Self {
+        // Relaxed as for `Arc`: a handle is made from a handle.
+        let before = self.descriptor().refs.fetch_add(1, Ordering::Relaxed);
+        // As `Arc` aborts: an overflow would free the page under its holders.
+        assert!(before < isize::MAX as usize, "too many handles to one page");
+        Shared { descriptor: self.descriptor, _access: PhantomData }
+    }
+}
+
+impl Deref for Shared<Host> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let descriptor = self.descriptor();
+        descriptor.bytes.enter();
+        // SAFETY: host memory, valid and initialised; while shared nobody writes it.
+        unsafe { core::slice::from_raw_parts(descriptor.addr(), descriptor.unit_bytes()) }
+    }
+}
+
+impl<A: Access> Drop for Shared<A> {
+    fn drop(&mut self) {
+        let descriptor = self.descriptor();
+        // Release: our reads, and a `release` we may have made, happen before the put by the last one. Pairs
+        // with the Acquire fence below and the load in `try_unshare`.
+        let release = if mutant(Mutant::RelaxedUnref) { Ordering::Relaxed } else { Ordering::Release };
+        if descriptor.refs.fetch_sub(1, release) != 1 {
+            return;
+        }
+        fence(Ordering::Acquire);
+        // SAFETY: the last handle, so the page is ours alone.
+        drop(unsafe { Page::<A>::from_descriptor(self.descriptor) });
+    }
+}
+
+impl<A: Access> core::fmt::Debug for Shared<A> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Shared").field("handles", &self.handles()).field("descriptor", self.descriptor()).finish()
+    }
+}
