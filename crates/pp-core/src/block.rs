@@ -127,7 +127,6 @@ pub(crate) struct Parts {
     pub(crate) bags: Box<[Bag]>,
     pub(crate) limits: Limits,
     pub(crate) table: Table,
-    pub(crate) inline_capacity: usize,
 }
 
 impl Block {
@@ -141,14 +140,14 @@ impl Block {
 
     /// Makes the block and its cache: one reference for the caller, one for the books. `None` without memory.
     pub(crate) fn create(parts: Parts) -> Option<BlockRef> {
-        let Parts { config, ring, bags, limits, table, inline_capacity } = parts;
+        let Parts { config, ring, bags, limits, table } = parts;
         let (layout, _) = Block::layout(config.cache_capacity)?;
         // SAFETY: a block is not of size zero.
         let block = NonNull::new(unsafe { alloc(layout) })?.cast::<Block>();
         // SAFETY: fresh memory of a block's size and alignment.
         unsafe {
             block.write(Block {
-                consumer: CacheLine(ConsumerCounts::new(inline_capacity)),
+                consumer: CacheLine(ConsumerCounts::new()),
                 books: CacheLine(Books::new()),
                 producers: ProducerCounts::default(),
                 refs: AtomicUsize::new(2),

@@ -243,8 +243,7 @@ impl<A: Access> PoolBuilder<A> {
             reaper: self.reaper,
         };
         let limits = Limits { limit: Counter::new(self.limit), watermark: Counter::new(watermark) };
-        let inline_capacity = if entry.sync { 0 } else { self.cache };
-        let block = Block::create(Parts { config, ring, bags, limits, table, inline_capacity });
+        let block = Block::create(Parts { config, ring, bags, limits, table });
         let block = block.ok_or(BuildError::OutOfMemory)?;
         Ok(PagePool::new(block, entry, self.node, refill))
     }

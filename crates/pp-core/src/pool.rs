@@ -19,7 +19,7 @@ use crate::put::{self, Outbox};
 use crate::ring::{RingReader, Step};
 use crate::shutdown::Shutdown;
 use crate::stats::{ConsumerCounts, Stats};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, load_unshared};
 
 /// Which memory node a pool prefers (`nid` in the kernel).
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,6 +83,9 @@ pub(crate) struct Entry {
 /// ```
 pub struct PagePool<A: Access = Host> {
     pub(crate) block: BlockRef,
+    /// How many pages the inline paths may fill the cache up to: its capacity, or 0 for pools that must do more for a page.
+    /// Those then fall through a compare that is there anyway, and only they pay.
+    inline_capacity: usize,
     pub(crate) entry: Entry,
     pub(crate) node: NodePolicy,
     pub(crate) refill: usize,
@@ -104,8 +107,10 @@ unsafe impl<A: Access> Send for PagePool<A> {}
 impl<A: Access> PagePool<A> {
     pub(crate) fn new(block: BlockRef, entry: Entry, node: NodePolicy, refill: usize) -> Self {
         let reader = block.ring.reader();
+        let inline_capacity = if entry.sync { 0 } else { block.config.cache_capacity };
         PagePool {
             block,
+            inline_capacity,
             entry,
             node,
             refill,
@@ -153,11 +158,13 @@ impl<A: Access> PagePool<A> {
     #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn alloc(&mut self) -> Result<Page<A>, AllocError> {
         let counts = self.counts();
-        let descriptor = if let Some(rest) = counts.len.get().checked_sub(1) {
-            counts.len.set(rest);
+        let len = counts.len.get();
+        let descriptor = if len > 0 {
+            // In memory, not through a register: one instruction each.
+            counts.len.sub(1);
             counts.pops.add(1);
             // SAFETY: places below the length are initialised, and the length is at most the capacity.
-            unsafe { (*self.place(rest)).assume_init() }
+            unsafe { (*self.place(len - 1)).assume_init() }
         } else {
             self.alloc_slow().ok_or(self.error)?
         };
@@ -232,16 +239,19 @@ impl<A: Access> PagePool<A> {
         let descriptor = page.into_descriptor();
         let counts = self.counts();
         let len = counts.len.get();
-        // SAFETY: the page was ours until now. Relaxed: the word came here with the page.
-        let word = unsafe { descriptor.as_ref() }.owner.load(Ordering::Relaxed);
-        // One load and one compare say: this pool's, on the books, recyclable.
-        if word == self.block.owner_word() && len < counts.inline_capacity.get() {
-            // SAFETY: the length is below the capacity.
-            unsafe { self.place(len).write(Place::new(descriptor)) };
-            counts.len.set(len + 1);
-        } else {
-            self.recycle_slow(descriptor);
+        // SAFETY: the page was ours until now, and only the owner of a page that is not shared writes its owner word.
+        let word = unsafe { load_unshared(&descriptor.as_ref().owner) };
+        // Two tests in a row rather than one condition: joined, the compiler spends two more instructions.
+        if len >= self.inline_capacity {
+            return self.recycle_slow(descriptor);
         }
+        // One load and one compare say: this pool's, on the books, recyclable.
+        if word != self.block.owner_word() {
+            return self.recycle_slow(descriptor);
+        }
+        // SAFETY: the length is below the capacity.
+        unsafe { self.place(len).write(Place::new(descriptor)) };
+        counts.len.add(1);
     }
 
     #[cold]
@@ -271,14 +281,15 @@ impl<A: Access> PagePool<A> {
         let pages = batch.descriptors();
         let counts = self.counts();
         let len = counts.len.get();
-        if pages.len() <= counts.inline_capacity.get().saturating_sub(len) {
+        if pages.len() <= self.inline_capacity.saturating_sub(len) {
             let ours = self.block.owner_word();
             let mut different = 0;
             for (at, descriptor) in pages.iter().enumerate() {
                 self.untrace_raw(*descriptor);
-                // SAFETY: the batch's pages; there is room for all of them. Not counted until the length says so.
+                // SAFETY: the batch's pages, hence their owner words; there is room for all of them. Not counted until the
+                // length says so.
                 unsafe {
-                    different |= descriptor.as_ref().owner.load(Ordering::Relaxed) ^ ours;
+                    different |= load_unshared(&descriptor.as_ref().owner) ^ ours;
                     self.place(len + at).write(Place::new(*descriptor));
                 }
             }
@@ -403,7 +414,6 @@ impl<A: Access> PagePool<A> {
     /// Everything idle leaves, everything that comes later is turned away. Can be called again after a hook panicked.
     fn close(&mut self) {
         let counts = self.counts();
-        counts.inline_capacity.set(0);
         // SAFETY: the consumer is open until `Books::close`, after this.
         let mut outbox = unsafe { Outbox::<64>::new(self.block.as_ptr()) };
         while let Some(rest) = counts.len.get().checked_sub(1) {

@@ -150,7 +150,12 @@ pub(crate) unsafe fn put(descriptor: NonNull<Descriptor>) {
         let block = unsafe { block.as_ref() };
         block.enter();
         match block.ring.publish(descriptor.as_ptr().expose_provenance()) {
-            Ok(()) => return,
+            Ok(()) => {
+                if mutant(Mutant::TouchAfterPublish) {
+                    block.enter();
+                }
+                return;
+            }
             Err(refused) => refused.into(),
         }
     } else {

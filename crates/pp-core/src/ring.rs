@@ -15,7 +15,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::sync::{Counter, Mutant, SEAL, Slot, context_hint, mutant};
+use crate::sync::{Counter, SEAL, Slot, context_hint};
 
 /// Aligns to a pair of cache lines, the unit that neighbouring cores fight over (x86 prefetches lines in pairs).
 #[derive(Debug, Default)]
@@ -103,12 +103,7 @@ impl Ring {
                 // Before the publish, which is our last touch.
                 lane.cursor.set(next);
                 match self.slots[at].publish(value) {
-                    Ok(()) => {
-                        if mutant(Mutant::TouchAfterPublish) {
-                            lane.cursor.set(next);
-                        }
-                        return Ok(());
-                    }
+                    Ok(()) => return Ok(()),
                     Err(SEAL) => return Err(Refused::Sealed),
                     Err(_) => at = next,
                 }

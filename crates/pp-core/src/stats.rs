@@ -19,14 +19,12 @@ use crate::block::Block;
 use crate::books::PoolState;
 use crate::sync::Counter;
 
-/// Written by the consumer. The first four are what the direct path touches.
+/// Written by the consumer. The first two are what the direct path touches.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct ConsumerCounts {
     /// Pages in the cache.
     pub(crate) len: Counter,
-    /// How many the inline recycle may fill: the cache's capacity, or 0 for pools that must do more for a page.
-    pub(crate) inline_capacity: Counter,
     /// Pages ever handed out of the cache.
     pub(crate) pops: Counter,
     /// Pages ever put into the cache by refills.
@@ -49,11 +47,10 @@ pub(crate) struct ConsumerCounts {
 }
 
 impl ConsumerCounts {
-    pub(crate) fn new(inline_capacity: usize) -> Self {
+    pub(crate) fn new() -> Self {
         let zero = || Counter::new(0);
         ConsumerCounts {
             len: zero(),
-            inline_capacity: Counter::new(inline_capacity),
             pops: zero(),
             filled: zero(),
             flushed: zero(),

@@ -38,6 +38,12 @@ impl Counter {
         self.set(self.get().wrapping_add(n));
     }
 
+    /// Takes `n` away, wrapping; for the single writer.
+    #[inline(always)]
+    pub fn sub(&self, n: usize) {
+        self.set(self.get().wrapping_sub(n));
+    }
+
     /// Adds `n` from any context. For counts that leave the fast paths only: this one is a read-modify-write.
     #[inline]
     pub fn add_shared(&self, n: usize) {

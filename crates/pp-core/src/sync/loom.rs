@@ -28,3 +28,13 @@ impl Clock {
         self.0.fetch_add(0, super::Ordering::Relaxed);
     }
 }
+
+/// Reads an atomic that nobody writes at the moment; loom reports it if somebody does.
+///
+/// # Safety
+///
+/// No other thread writes `atomic` at the same time.
+pub unsafe fn load_unshared(atomic: &AtomicUsize) -> usize {
+    // SAFETY: the caller's promise, checked by loom.
+    unsafe { atomic.unsync_load() }
+}

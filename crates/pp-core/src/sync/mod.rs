@@ -41,7 +41,7 @@ mod plain;
 #[cfg(not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"))))]
 use plain as imp;
 
-pub use imp::{AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, UnsafeCell, context_hint, fence, spin};
+pub use imp::{AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, UnsafeCell, context_hint, fence, load_unshared, spin};
 
 pub use core::sync::atomic::Ordering;
 

@@ -45,3 +45,12 @@ impl Clock {
 
     pub(crate) fn tick(&self) {}
 }
+
+/// Reads an atomic that nobody writes at the moment.
+///
+/// # Safety
+///
+/// No other thread writes `atomic` at the same time.
+pub unsafe fn load_unshared(atomic: &AtomicUsize) -> usize {
+    atomic.load(super::Ordering::Relaxed)
+}
