@@ -301,10 +301,13 @@ pub struct UnitDrain<'a> {
 }
 
 impl<'a> UnitDrain<'a> {
+    /// The units of `units`, on their way to the provider that handed them out. For pools, and for whoever drives a
+    /// provider without one.
+    ///
     /// # Safety
     ///
     /// Each descriptor's unit has left its pool, is owned by the caller, and is given away by this call.
-    pub(crate) unsafe fn new(units: &'a [NonNull<Descriptor>]) -> Self {
+    pub unsafe fn new(units: &'a [NonNull<Descriptor>]) -> Self {
         UnitDrain { units: units.iter() }
     }
 }
