@@ -30,6 +30,11 @@ pub struct PageBatch<const N: usize, A: Access = Host> {
     _access: PhantomData<Page<A>>,
 }
 
+// SAFETY: a batch is nothing but pages, and those are `Send`.
+unsafe impl<const N: usize, A: Access> Send for PageBatch<N, A> {}
+// SAFETY: `&PageBatch` gives nothing but the count.
+unsafe impl<const N: usize, A: Access> Sync for PageBatch<N, A> {}
+
 impl<const N: usize, A: Access> PageBatch<N, A> {
     /// No pages.
     #[inline]
