@@ -144,6 +144,8 @@ impl Block {
         let (layout, _) = Block::layout(config.cache_capacity)?;
         // SAFETY: a block is not of size zero.
         let block = NonNull::new(unsafe { alloc(layout) })?.cast::<Block>();
+        // Owner words are addresses; whoever turns one back into a pointer gets this one, good for block and cache.
+        block.as_ptr().expose_provenance();
         // SAFETY: fresh memory of a block's size and alignment.
         unsafe {
             block.write(Block {
@@ -169,7 +171,7 @@ impl Block {
     /// The block's address as an owner word.
     #[inline(always)]
     pub(crate) fn owner_word(&self) -> usize {
-        core::ptr::from_ref(self).expose_provenance()
+        core::ptr::from_ref(self).addr()
     }
 
     /// Marks an entry, for the model checkers.

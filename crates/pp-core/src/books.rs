@@ -58,14 +58,20 @@ impl Books {
         }
     }
 
-    /// Books out `n` pages. The caller's last touch of the pool unless elected.
+    /// Books out `n` pages. The caller's last touch of the pool unless elected; by pointer, because a reference argument would
+    /// outlive that touch.
+    ///
+    /// # Safety
+    ///
+    /// `this` is valid; the caller's pages that leave now are what keeps it so.
     #[inline]
-    pub(crate) fn leave(&self, n: usize) -> Verdict {
+    pub(crate) unsafe fn leave(this: *const Self, n: usize) -> Verdict {
         let n = n as isize;
         // Release: what this thread did with pool and pages happens before the teardown. Acquire: if we are
         // elected, what all the others did happens before ours. Both pair with this same operation elsewhere and with `close`.
         let order = if mutant(Mutant::RelaxedReleased) { Ordering::Relaxed } else { Ordering::AcqRel };
-        let before = self.released.fetch_add(n, order);
+        // SAFETY: valid until our pages are booked out, which this does.
+        let before = unsafe { &(*this).released }.fetch_add(n, order);
         // Before closing the word is not negative, so this can only hit zero after.
         if before.wrapping_add(n) == 0 { Verdict::Elected } else { Verdict::NotElected }
     }
@@ -120,16 +126,21 @@ impl Books {
 mod tests {
     use super::*;
 
+    fn leave(books: &Books, n: usize) -> Verdict {
+        // SAFETY: a reference is valid.
+        unsafe { Books::leave(books, n) }
+    }
+
     #[test]
     fn the_last_page_elects_exactly_once() {
         let books = Books::new();
         books.hold.set(3);
-        assert_eq!(books.leave(1), Verdict::NotElected);
+        assert_eq!(leave(&books, 1), Verdict::NotElected);
         assert_eq!(books.inflight(), 2);
         assert_eq!(books.close(), Verdict::NotElected);
         assert_eq!((books.inflight(), books.state()), (2, PoolState::Closing));
-        assert_eq!(books.leave(1), Verdict::NotElected);
-        assert_eq!(books.leave(1), Verdict::Elected);
+        assert_eq!(leave(&books, 1), Verdict::NotElected);
+        assert_eq!(leave(&books, 1), Verdict::Elected);
         assert_eq!((books.inflight(), books.state()), (0, PoolState::Closed));
     }
 
@@ -139,7 +150,7 @@ mod tests {
         assert_eq!(books.close(), Verdict::Elected);
         let books = Books::new();
         books.hold.set(2);
-        assert_eq!(books.leave(2), Verdict::NotElected);
+        assert_eq!(leave(&books, 2), Verdict::NotElected);
         assert_eq!(books.close(), Verdict::Elected);
     }
 
@@ -147,11 +158,11 @@ mod tests {
     fn rebasing_changes_no_difference() {
         let books = Books::new();
         books.hold.set(1000);
-        assert_eq!(books.leave(990), Verdict::NotElected);
+        assert_eq!(leave(&books, 990), Verdict::NotElected);
         assert_eq!(books.rebase(10_000), 0);
         assert_eq!(books.rebase(500), 990);
         assert_eq!(books.inflight(), 10);
         assert_eq!(books.close(), Verdict::NotElected);
-        assert_eq!(books.leave(10), Verdict::Elected);
+        assert_eq!(leave(&books, 10), Verdict::Elected);
     }
 }

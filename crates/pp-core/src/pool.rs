@@ -445,18 +445,24 @@ impl<A: Access> PagePool<A> {
 impl<A: Access> Drop for PagePool<A> {
     fn drop(&mut self) {
         /// Goes on after a page-out hook panicked: the page it panicked on is through, the others follow.
-        struct Closing<'a, A: Access>(&'a mut PagePool<A>);
+        struct Closing<'a, A: Access> {
+            pool: &'a mut PagePool<A>,
+            interrupted: bool,
+        }
         impl<A: Access> Drop for Closing<'_, A> {
             fn drop(&mut self) {
-                self.0.close();
-                let block = self.0.block.as_ptr();
-                let verdict = self.0.block.books.0.close();
+                if self.interrupted {
+                    self.pool.close();
+                }
+                let block = self.pool.block.as_ptr();
+                let verdict = self.pool.block.books.0.close();
                 // SAFETY: the books' own verdict. Our own reference keeps the block until the fields are dropped.
                 unsafe { Block::settle(block, verdict) };
             }
         }
-        let closing = Closing(self);
-        closing.0.close();
+        let mut closing = Closing { pool: self, interrupted: true };
+        closing.pool.close();
+        closing.interrupted = false;
     }
 }
 

@@ -9,9 +9,10 @@ use core::ptr::NonNull;
 
 use crate::bag::{Bag, BagWriter};
 use crate::block::{Block, BlockRef};
+use crate::books::Books;
 use crate::descriptor::{Descriptor, owner};
 use crate::provider::{Unit, UnitDrain};
-use crate::ring::Refused;
+use crate::ring::{Refused, Ring};
 use crate::sync::{Mutant, Ordering, mutant};
 
 /// The block an owner word names.
@@ -80,7 +81,7 @@ impl<const N: usize> Drop for Outbox<N> {
         if self.gone > 0 {
             // SAFETY: the pages that just left kept it alive; nothing of it is touched after `leave` unless elected.
             unsafe {
-                let verdict = self.block.as_ref().books.0.leave(self.gone);
+                let verdict = Books::leave(&raw const (*self.block.as_ptr()).books.0, self.gone);
                 if mutant(Mutant::BlockFreedEarly) {
                     self.block.as_ref().enter();
                 }
@@ -132,6 +133,21 @@ fn untrace(word: usize, descriptor: NonNull<Descriptor>) {
 #[inline(always)]
 fn untrace(_: usize, _: NonNull<Descriptor>) {}
 
+/// Offers a page to its pool's ring. On `Ok` it is given away, and the block with it.
+///
+/// # Safety
+///
+/// The caller is the sole owner of the page, which is on `block`'s books.
+#[inline(always)]
+unsafe fn publish(block: NonNull<Block>, descriptor: NonNull<Descriptor>) -> Result<(), Refused> {
+    // SAFETY: the page keeps the block alive until it is published. By pointer, because a reference argument would claim
+    // the ring for the whole call, and the consumer may free it as soon as it has the page.
+    unsafe {
+        block.as_ref().enter();
+        Ring::publish(&raw const (*block.as_ptr()).ring, descriptor.as_ptr().expose_provenance())
+    }
+}
+
 /// Puts a page by the shared path. Any thread.
 ///
 /// # Safety
@@ -147,12 +163,12 @@ pub(crate) unsafe fn put(descriptor: NonNull<Descriptor>) {
         && let Some(block) = block_of(word)
     {
         // SAFETY: our page is on its books, so the block is alive until we publish, and then we are done.
-        let block = unsafe { block.as_ref() };
-        block.enter();
-        match block.ring.publish(descriptor.as_ptr().expose_provenance()) {
+        let outcome = unsafe { publish(block, descriptor) };
+        match outcome {
             Ok(()) => {
                 if mutant(Mutant::TouchAfterPublish) {
-                    block.enter();
+                    // SAFETY: none; this is the defect that the model must find.
+                    unsafe { block.as_ref() }.enter();
                 }
                 return;
             }
@@ -178,7 +194,7 @@ pub(crate) unsafe fn try_put(descriptor: NonNull<Descriptor>) -> Result<(), ()> 
     // SAFETY: our page keeps it alive.
     let site = unsafe { block.as_ref() }.trace.back(descriptor);
     // SAFETY: as in `put`.
-    let outcome = unsafe { block.as_ref() }.ring.publish(descriptor.as_ptr().expose_provenance());
+    let outcome = unsafe { publish(block, descriptor) };
     #[cfg(feature = "leak-trace")]
     if outcome.is_err() {
         // SAFETY: refused, so the page is still ours.
@@ -254,11 +270,7 @@ unsafe fn put_run(run: &[NonNull<Descriptor>], block: NonNull<Block>, word: usiz
     }
     for (published, descriptor) in run.iter().enumerate() {
         // SAFETY: at least this page is unpublished and on the books, so the block is alive.
-        let ring = unsafe {
-            block.as_ref().enter();
-            &block.as_ref().ring
-        };
-        if let Err(refused) = ring.publish(descriptor.as_ptr().expose_provenance()) {
+        if let Err(refused) = unsafe { publish(block, *descriptor) } {
             Leaving { block, rest: &run[published..], reason: refused.into() }.put();
             return;
         }
@@ -328,19 +340,31 @@ pub(crate) unsafe fn put_in_bag(block: &BlockRef, bag: &Bag, writer: &mut BagWri
 ///
 /// The caller owns the page (or holds a counted reference and has won the owner word), which is on `block`'s books.
 pub(crate) unsafe fn make_stray(descriptor: NonNull<Descriptor>, block: NonNull<Block>) {
-    // SAFETY: on the books until `leave`, so block and table are alive; after it nothing but a teardown touches them.
+    /// Completes the leaving also when the page-out hook panics.
+    struct Finish(NonNull<Descriptor>, NonNull<Block>);
+    impl Drop for Finish {
+        fn drop(&mut self) {
+            let Finish(descriptor, block) = *self;
+            // SAFETY: on the books until `leave`, so the block is alive; after it nothing but a teardown touches it.
+            unsafe {
+                // Release: in the shared case, whoever drops the last reference sees the new owner; it pairs, through the
+                // reference count, with the Acquire there.
+                let stray = block.as_ref().owner_word() | owner::STRAY;
+                descriptor.as_ref().owner.store(stray, Ordering::Release);
+                let verdict = Books::leave(&raw const (*block.as_ptr()).books.0, 1);
+                Block::settle(block, verdict);
+            }
+        }
+    }
+    // SAFETY: on the books, so block and table are alive.
     unsafe {
         let this = block.as_ref();
         this.stray_home().retain();
         BlockRef::leak_another(block);
         // Before `leave`, so that a reader can only count the page twice, never not at all.
         this.books.0.strays.add_shared(1);
+        let _finish = Finish(descriptor, block);
         this.expel(descriptor.as_ref());
-        // Release: in the shared case, whoever drops the last reference sees the new owner; it pairs, through
-        // the reference count, with the Acquire there.
-        descriptor.as_ref().owner.store(this.owner_word() | owner::STRAY, Ordering::Release);
-        let verdict = this.books.0.leave(1);
-        Block::settle(block, verdict);
     }
 }
 

@@ -90,19 +90,25 @@ impl Ring {
     }
 
     /// Gives `value` to the consumer. On `Ok` the caller may not touch the pool again on the page's account.
+    ///
+    /// # Safety
+    ///
+    /// `this` is valid until the value is published.
     #[inline]
-    pub(crate) fn publish(&self, value: usize) -> Result<(), Refused> {
-        let mask = self.lanes.len() - 1;
+    pub(crate) unsafe fn publish(this: *const Self, value: usize) -> Result<(), Refused> {
+        // SAFETY: valid so far; not used after a slot took the value.
+        let (slots, lanes) = unsafe { (&*(*this).slots, &*(*this).lanes) };
+        let mask = lanes.len() - 1;
         let first = context_hint();
-        for step in 0..self.lanes.len() {
-            let lane = &self.lanes[(first + step) & mask].0;
+        for step in 0..lanes.len() {
+            let lane = &lanes[(first + step) & mask].0;
             let guess = lane.cursor.get();
             let mut at = guess;
             for _ in 0..TRIES.min(lane.end - lane.start) {
                 let next = if at + 1 >= lane.end { lane.start } else { at + 1 };
                 // Before the publish, which is our last touch.
                 lane.cursor.set(next);
-                match self.slots[at].publish(value) {
+                match slots[at].publish(value) {
                     Ok(()) => return Ok(()),
                     Err(SEAL) => return Err(Refused::Sealed),
                     Err(_) => at = next,
