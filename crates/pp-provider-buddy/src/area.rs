@@ -16,6 +16,8 @@ use crate::{MAX_UNITS, ORDERS};
 pub(crate) struct Area {
     map: UnitMap,
     lists: FreeLists,
+    /// The free blocks of each order while everything is free.
+    whole: [u32; ORDERS],
     /// What is added to an index so that alignment of the sum is alignment of the address.
     skew: u32,
     max_order: u8,
@@ -31,12 +33,14 @@ impl Area {
         let mut area = Area {
             map: UnitMap::new(region.units()),
             lists: FreeLists::new(),
+            whole: [0; ORDERS],
             skew: skew as u32,
             max_order,
             free: region.units(),
         };
         area.fill(region, 0, region.units());
-        area.max_order = area.lists.blocks().iter().rposition(|blocks| *blocks > 0).unwrap_or(0) as u8;
+        area.whole = *area.lists.blocks();
+        area.max_order = area.whole.iter().rposition(|blocks| *blocks > 0).unwrap_or(0) as u8;
         area
     }
 
@@ -62,7 +66,7 @@ impl Area {
 
     /// The figures behind the fragmentation index.
     pub(crate) fn pieces(&self) -> Pieces {
-        Pieces::new(self.lists.blocks(), self.free, self.max_order)
+        Pieces::new(self.lists.blocks(), &self.whole)
     }
 
     /// Takes up to `want` blocks of `order` and tells `hand` where each begins. Returns how many.

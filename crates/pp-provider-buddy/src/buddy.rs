@@ -94,8 +94,8 @@ impl<L: RawLock, A: CpuAccess> Buddy<L, A> {
     /// How broken up the free memory is, from 0 (as few pieces as possible) to 1 (all single base units).
     ///
     /// With `have` the number of free blocks, `most` the number of free base units (each a block of its own), and
-    /// `fewest` the number of blocks that the same amount would make at best, no block being larger than the region's
-    /// largest, summed over all regions:
+    /// `fewest` the number of blocks that as many free units would make at best in the same region, all three
+    /// summed over the regions:
     ///
     /// ```text
     ///          have - fewest
@@ -103,7 +103,7 @@ impl<L: RawLock, A: CpuAccess> Buddy<L, A> {
     ///          most - fewest
     /// ```
     ///
-    /// It is the share of merges that are missing. The kernel's index (`__fragmentation_index`, `mm/vmstat.c`)
+    /// It is the share of possible merges that are missing; untouched memory has 0. The kernel's index (`__fragmentation_index`, `mm/vmstat.c`)
     /// answers another question: why a given request of some order failed.
     pub fn fragmentation_index(&self) -> f32 {
         self.0.pieces().index()

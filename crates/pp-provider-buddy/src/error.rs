@@ -57,6 +57,8 @@ pub enum BuddyError {
     },
     /// Somebody could shorten the file under the pages: a touch would then kill the process (SIGBUS).
     NotSealed,
+    /// The file cannot be mapped for writing.
+    NotWritable,
     /// The stretch does not lie inside the file.
     FileRange {
         /// Where it starts, in bytes.
@@ -136,6 +138,10 @@ impl fmt::Display for BuddyError {
             BuddyError::NotSealed => f.write_str(
                 "the file can be shortened under the pages; make it by memfd_create with MFD_ALLOW_SEALING \
                  and add F_SEAL_SHRINK by fcntl before handing it over",
+            ),
+            BuddyError::NotWritable => f.write_str(
+                "the file cannot be mapped for writing; hand over a descriptor that is open for reading and writing, \
+                 of a file without F_SEAL_WRITE and F_SEAL_FUTURE_WRITE",
             ),
             BuddyError::FileRange { offset, bytes, file_bytes } => write!(
                 f,

@@ -45,13 +45,20 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    pub(crate) fn new(blocks: &[u32; ORDERS], free: u32, max_order: u8) -> Self {
-        let below = free & ((1 << max_order) - 1);
-        Pieces {
-            have: blocks.iter().map(|blocks| *blocks as usize).sum(),
-            fewest: (free >> max_order) as usize + below.count_ones() as usize,
-            most: free as usize,
+    /// Of one region with these free `blocks`, whose blocks would be `whole` with everything free.
+    pub(crate) fn new(blocks: &[u32; ORDERS], whole: &[u32; ORDERS]) -> Self {
+        let units = |blocks: &[u32; ORDERS]| blocks.iter().enumerate().map(|(order, n)| (*n as usize) << order).sum();
+        let free: usize = units(blocks);
+        let (mut fewest, mut missing, mut halves) = (0, free, 0);
+        // As many of the largest as fit; what is not taken whole can be cut in halves.
+        for (order, n) in whole.iter().enumerate().rev() {
+            let there = *n as usize + 2 * halves;
+            let taken = there.min(missing >> order);
+            fewest += taken;
+            missing -= taken << order;
+            halves = there - taken;
         }
+        Pieces { have: blocks.iter().map(|n| *n as usize).sum(), fewest, most: free }
     }
 
     pub(crate) fn add(self, other: Pieces) -> Self {
@@ -69,23 +76,44 @@ impl Pieces {
 mod tests {
     use super::*;
 
-    fn pieces(blocks: &[u32], max_order: u8) -> Pieces {
+    fn all(blocks: &[u32]) -> [u32; ORDERS] {
         let mut all = [0; ORDERS];
         all[..blocks.len()].copy_from_slice(blocks);
-        let free = blocks.iter().enumerate().map(|(order, n)| n << order).sum();
-        Pieces::new(&all, free, max_order)
+        all
+    }
+
+    fn index(blocks: &[u32], whole: &[u32]) -> f32 {
+        Pieces::new(&all(blocks), &all(whole)).index()
     }
 
     #[test]
     fn index_follows_its_formula() {
-        assert_eq!(pieces(&[0, 0, 0, 1], 3).index(), 0.0); // one piece
-        assert_eq!(pieces(&[8], 3).index(), 1.0); // eight singles: (8 - 1) / (8 - 1)
-        assert_eq!(pieces(&[0, 4], 3).index(), 3.0 / 7.0); // four pairs: (4 - 1) / (8 - 1)
-        assert_eq!(pieces(&[0, 0, 0, 4], 3).index(), 0.0); // no larger blocks exist than these four
-        assert_eq!(pieces(&[1, 1, 1], 3).index(), 0.0); // seven units cannot be fewer than three pieces
-        assert_eq!(pieces(&[], 3).index(), 0.0); // nothing free
-        assert_eq!(pieces(&[1], 3).index(), 0.0);
-        assert_eq!(pieces(&[8], 3).add(pieces(&[0, 0, 0, 1], 3)).index(), 7.0 / 14.0);
+        let eight = &[0, 0, 0, 1];
+        assert_eq!(index(eight, eight), 0.0); // one piece
+        assert_eq!(index(&[8], eight), 1.0); // eight singles: (8 - 1) / (8 - 1)
+        assert_eq!(index(&[0, 4], eight), 3.0 / 7.0); // four pairs: (4 - 1) / (8 - 1)
+        assert_eq!(index(&[1, 1, 1], eight), 0.0); // seven units cannot be fewer than three pieces
+        assert_eq!(index(&[3, 0, 1], eight), (4.0 - 3.0) / (7.0 - 3.0)); // seven as 4 + 1 + 1 + 1
+        assert_eq!(index(&[], eight), 0.0); // nothing free
+        assert_eq!(index(&[1], eight), 0.0);
+    }
+
+    #[test]
+    fn untouched_memory_is_in_as_few_pieces_as_it_can_be() {
+        for whole in [&[0, 0, 0, 4][..], &[2, 1, 2], &[1, 0, 1, 7], &[5]] {
+            assert_eq!(index(whole, whole), 0.0, "{whole:?}");
+        }
+        // A ragged region: 1 + 4 + 1 units. Four of its units are one piece at best, five are two.
+        assert_eq!(index(&[4], &[2, 0, 1]), 1.0);
+        assert_eq!(index(&[1, 2], &[2, 0, 1]), (3.0 - 2.0) / (5.0 - 2.0));
+    }
+
+    #[test]
+    fn regions_add_up() {
+        let eight = all(&[0, 0, 0, 1]);
+        let broken = Pieces::new(&all(&[8]), &eight);
+        assert_eq!(broken.add(Pieces::new(&eight, &eight)).index(), 7.0 / 14.0);
+        assert_eq!(Pieces::default().index(), 0.0);
     }
 
     #[test]

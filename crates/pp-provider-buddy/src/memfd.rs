@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, MemfdFlags, SealFlags};
+use rustix::fs::{self, MemfdFlags, OFlags, SealFlags};
 use rustix::io::Errno;
 
 use crate::error::BuddyError;
@@ -90,11 +90,16 @@ pub(crate) fn create(bytes: usize) -> Result<SharedFile, BuddyError> {
 
 /// A caller's file, if its pages cannot vanish and the stretch is one that can be mapped.
 pub(crate) fn adopt(fd: OwnedFd, offset: u64, bytes: usize) -> Result<SharedFile, BuddyError> {
-    match fs::fcntl_get_seals(&fd) {
-        Ok(seals) if seals.contains(SealFlags::SHRINK) => {}
-        // EINVAL: a file that cannot be sealed at all.
-        Ok(_) | Err(Errno::INVAL) => return Err(BuddyError::NotSealed),
-        Err(error) => return Err(os("fcntl(F_GET_SEALS)")(error)),
+    let seals = match fs::fcntl_get_seals(&fd) {
+        Err(Errno::INVAL) => SealFlags::empty(), // a file that cannot be sealed at all
+        seals => seals.map_err(os("fcntl(F_GET_SEALS)"))?,
+    };
+    if !seals.contains(SealFlags::SHRINK) {
+        return Err(BuddyError::NotSealed);
+    }
+    let mode = fs::fcntl_getfl(&fd).map_err(os("fcntl(F_GETFL)"))? & OFlags::ACCMODE;
+    if seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE) || mode != OFlags::RDWR {
+        return Err(BuddyError::NotWritable);
     }
     // After the seals: from here on the size only grows.
     let file_bytes = fs::fstat(&fd).map_err(os("fstat"))?.st_size as u64;

@@ -177,7 +177,7 @@ fn the_order_that_counts_is_the_providers_own() {
 
 #[test]
 fn scribbled_links_hand_nothing_out_twice() {
-    use std::sync::atomic::Ordering::Relaxed;
+    use core::sync::atomic::Ordering::Relaxed;
     for scribble in [[u32::MAX, 0], [0, 0], [7, 7], [1, 2], [5, u32::MAX], [1 << 30, 1 << 30]] {
         let buddy = Buddy::static_memory(memory_at(32 << 10, 32 << 10, 0)).unwrap();
         let mut units = alloc(&*buddy, 0, 8);

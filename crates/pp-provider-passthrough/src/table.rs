@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(table.out().count(), 501);
         let (descriptor, order) = table.out().next().expect("one is out");
         assert_eq!((core::ptr::from_ref(descriptor), order), (first, 3));
-        let unique: std::collections::BTreeSet<_> = all.iter().collect();
+        let unique: alloc::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(unique.len(), 500);
     }
 

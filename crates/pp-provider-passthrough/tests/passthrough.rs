@@ -1,8 +1,8 @@
 //! The null case keeps pp-core's promises too.
 #![cfg(not(any(loom, shuttle)))]
 
-use std::mem::MaybeUninit;
-use std::ptr::NonNull;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
 
 use pp_core::lock::SpinLock;
 use pp_core::{Descriptor, Home, MemoryProvider, Request, Unit, UnitDrain, UnitSink};
@@ -37,7 +37,7 @@ fn units_are_zeroed_aligned_and_disjoint() {
             assert_eq!((descriptor.unit_bytes(), descriptor.order(), descriptor.from_reserve()), (bytes, order, false));
             assert_eq!(descriptor.addr().addr() % bytes, 0);
             // SAFETY: the unit is ours and zeroed, and no other slice of it exists.
-            let memory = unsafe { std::slice::from_raw_parts_mut(descriptor.addr(), bytes) };
+            let memory = unsafe { core::slice::from_raw_parts_mut(descriptor.addr(), bytes) };
             assert!(memory.iter().all(|byte| *byte == 0));
             memory.fill(0xff);
             spans.push((descriptor.addr().addr(), bytes));
@@ -128,7 +128,7 @@ fn threads_release_what_another_allocates() {
             scope.spawn(|| {
                 for round in 0..200 {
                     let units = alloc(&*pages, round % 3, 40);
-                    let (first, rest): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| span_is_odd(unit));
+                    let (first, rest): (Vec<_>, Vec<_>) = units.into_iter().partition(span_is_odd);
                     scope_release(&pages, first);
                     release_bulk(&*pages, rest);
                 }

@@ -1,10 +1,12 @@
 //! Driving a provider without a pool.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::mem::MaybeUninit;
-use std::ptr::NonNull;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
 
-use pp_core::{Descriptor, MemoryProvider, NodeId, Request, Unit, UnitDrain, UnitSink};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+
+use pp_core::{Descriptor, MemoryProvider, NodeId, RegionMemory, Request, Unit, UnitDrain, UnitSink};
 
 /// Asks for up to `count` units of `order` in one call.
 pub(crate) fn alloc_on(provider: &dyn MemoryProvider, order: u8, node: Option<NodeId>, count: usize) -> Vec<Unit> {
@@ -51,4 +53,43 @@ pub(crate) fn release_bulk(provider: &dyn MemoryProvider, units: Vec<Unit>) {
 /// First byte and length of a unit.
 pub(crate) fn span(unit: &Unit) -> (usize, usize) {
     (unit.descriptor().addr().addr(), unit.descriptor().unit_bytes())
+}
+
+/// Memory that is freed with its region, `offset` bytes after a multiple of `align`.
+#[derive(Debug)]
+pub(crate) struct Heap {
+    start: NonNull<u8>,
+    layout: Layout,
+    offset: usize,
+}
+
+impl Heap {
+    pub(crate) fn new(bytes: usize, align: usize, offset: usize) -> Self {
+        let layout = Layout::from_size_align(bytes + offset, align).unwrap();
+        // SAFETY: the layout is not empty in any test.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap();
+        Heap { start, layout, offset }
+    }
+}
+
+// SAFETY: memory of the global allocator, bound to no thread.
+unsafe impl Send for Heap {}
+// SAFETY: as above.
+unsafe impl Sync for Heap {}
+
+// SAFETY: zeroed memory that nobody else knows, until the drop.
+unsafe impl RegionMemory for Heap {
+    fn base(&self) -> *mut u8 {
+        self.start.as_ptr().wrapping_add(self.offset)
+    }
+    fn bytes(&self) -> usize {
+        self.layout.size() - self.offset
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, freed once.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
 }
