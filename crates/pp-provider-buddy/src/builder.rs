@@ -199,9 +199,12 @@ impl<L: RawLock, A: CpuAccess> BuddyBuilder<L, A> {
 
 #[cfg(all(feature = "std", target_os = "linux"))]
 impl<L: RawLock, A: CpuAccess> BuddyBuilder<L, A> {
-    /// Adds `bytes` of fresh zeroed memory of this process.
+    /// Adds `bytes` of fresh zeroed memory of this process. Like all memory here it is used in whole base units.
     pub fn anonymous(self, bytes: usize) -> Self {
-        self.add(|settings| Part::mapped(settings, Mapping::anonymous(bytes, settings.align(bytes)?)?, None))
+        self.add(|settings| {
+            let (bytes, align) = settings.fit(bytes)?;
+            Part::mapped(settings, Mapping::anonymous(bytes, align)?, None)
+        })
     }
 
     /// Adds `bytes` of fresh zeroed memory with a file behind it, which another process can map for reading once
@@ -210,7 +213,7 @@ impl<L: RawLock, A: CpuAccess> BuddyBuilder<L, A> {
     /// The file cannot be resized. Children of a `fork` do not get the mapping.
     pub fn memfd(self, bytes: usize) -> Self {
         self.add(|settings| {
-            let align = settings.align(bytes)?;
+            let (bytes, align) = settings.fit(bytes)?;
             let file = memfd::create(bytes)?;
             let mapping = Mapping::file(&file, align)?.keep_from_children()?;
             Part::mapped(settings, mapping, Some(file))
@@ -221,7 +224,7 @@ impl<L: RawLock, A: CpuAccess> BuddyBuilder<L, A> {
     /// ([`Buddy::share_fd_writable`]).
     pub fn exposed_memfd(self, bytes: usize) -> BuddyBuilder<L, Exposed> {
         self.exposed().add(|settings| {
-            let align = settings.align(bytes)?;
+            let (bytes, align) = settings.fit(bytes)?;
             let file = memfd::create(bytes)?;
             Part::mapped(settings, Mapping::file(&file, align)?, Some(file))
         })
@@ -260,9 +263,9 @@ impl Settings {
         Ok(())
     }
 
-    /// What `bytes` of mapped memory should be aligned to: their largest block.
+    /// How much of `bytes` makes whole base units, and what that should be aligned to: its largest block.
     #[cfg(all(feature = "std", target_os = "linux"))]
-    fn align(&self, bytes: usize) -> Result<usize, BuddyError> {
+    fn fit(&self, bytes: usize) -> Result<(usize, usize), BuddyError> {
         if bytes > isize::MAX as usize {
             return Err(BuddyError::TooLarge { bytes });
         }
@@ -274,7 +277,7 @@ impl Settings {
         if units > MAX_UNITS {
             return Err(BuddyError::TooManyUnits { units });
         }
-        Ok(self.unit_bytes << units.ilog2().min(u32::from(self.max_order)))
+        Ok((units * self.unit_bytes, self.unit_bytes << units.ilog2().min(u32::from(self.max_order))))
     }
 }
 
@@ -311,7 +314,7 @@ impl Part {
 
     #[cfg(all(feature = "std", target_os = "linux"))]
     fn of_file(settings: &Settings, file: OwnedFd, offset: u64, bytes: usize) -> Result<Self, BuddyError> {
-        let align = settings.align(bytes)?;
+        let (_, align) = settings.fit(bytes)?;
         let file = memfd::adopt(file, offset, bytes)?;
         Part::mapped(settings, Mapping::file(&file, align)?, Some(file))
     }
