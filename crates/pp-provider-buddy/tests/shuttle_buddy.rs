@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use body::{Size, Spawn, bulk_against_release};
 use common::*;
 use pp_core::sync::Mutant;
+use pp_provider_buddy::DefaultLock;
 
 struct Shuttle;
 
@@ -33,7 +34,10 @@ fn large() -> Size {
 fn shuttle_buddy_bulk_against_release_random() {
     let outcomes = Arc::new(Mutex::new(BTreeSet::new()));
     let record = outcomes.clone();
-    shuttle::check_random(move || drop(record.lock().unwrap().insert(bulk_against_release::<Shuttle>(&large()))), 2000);
+    shuttle::check_random(
+        move || drop(record.lock().unwrap().insert(bulk_against_release::<Shuttle, DefaultLock>(&large()))),
+        2000,
+    );
     let outcomes = outcomes.lock().unwrap();
     println!("taken {outcomes:?}");
     assert!(outcomes.len() > 1);
@@ -42,13 +46,14 @@ fn shuttle_buddy_bulk_against_release_random() {
 
 #[test]
 fn shuttle_buddy_bulk_against_release_pct() {
-    shuttle::check_pct(|| drop(bulk_against_release::<Shuttle>(&large())), 2000, 3);
+    shuttle::check_pct(|| drop(bulk_against_release::<Shuttle, DefaultLock>(&large())), 2000, 3);
 }
 
 #[test]
 fn shuttle_buddy_open_lock_is_found() {
     let explored = catch_unwind(AssertUnwindSafe(|| {
-        Mutant::OpenLock.run(|| shuttle::check_random(|| drop(bulk_against_release::<Shuttle>(&large())), 2000));
+        Mutant::OpenLock
+            .run(|| shuttle::check_random(|| drop(bulk_against_release::<Shuttle, DefaultLock>(&large())), 2000));
     }));
     assert!(explored.is_err(), "a lock that does not lock went unnoticed");
 }

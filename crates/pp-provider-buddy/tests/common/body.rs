@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use pp_core::MemoryProvider;
+use pp_core::lock::RawLock;
 use pp_provider_buddy::Buddy;
 
 use super::{Heap, alloc, release_bulk, span};
@@ -30,13 +32,13 @@ pub(crate) trait Spawn {
 /// Runs once and returns how many units the taker got.
 ///
 /// Every actor is spawned; this thread sets up, joins and checks. Panics if a unit went out twice or one is missing.
-pub(crate) fn bulk_against_release<S: Spawn>(size: &Size) -> usize {
+pub(crate) fn bulk_against_release<S: Spawn, L: RawLock>(size: &Size) -> usize {
     const UNIT: usize = 2048;
     let bytes = size.units * UNIT;
     // SAFETY: nobody else knows the memory.
     let builder =
         unsafe { Buddy::builder().unit_bytes(UNIT).exclusive_memory(Heap::new(bytes, bytes.next_power_of_two(), 0)) };
-    let buddy = Arc::new(builder.build().unwrap());
+    let buddy = Arc::new(builder.lock::<L>().build().unwrap());
     let before = buddy.buddyinfo();
 
     let mut out = alloc(&**buddy, 0, size.out);
