@@ -1,5 +1,13 @@
 //! Devices that run on page pools.
 
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a crate of threads and files: two names for what std has under one would only be noise"
+)]
+
 mod frame;
+mod window;
 
 pub use frame::{Frame, FrameSink, FrameSource};
+pub use window::{DmaFault, DmaWindow, FaultKind, Faults, WindowError};

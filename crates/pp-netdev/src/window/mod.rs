@@ -1,0 +1,258 @@
+//! The only way a software device reaches memory: a table from DMA address to unit.
+//!
+//! A real device sees memory through an IOMMU. [`DmaWindow`] plays that part for devices that are threads: its
+//! [`Dma`] implementation fills the table when a page enters a pool and empties it when the page leaves, and every
+//! access of the device is looked up, checked and copied under it. Addresses it hands out are no CPU addresses, and
+//! none is handed out twice, so a device that holds on to an address too long faults instead of writing into whatever
+//! lies there now.
+//!
+//! One window is one DMA domain. A page is mapped in one domain at a time, so a receiving and a transmitting NIC that
+//! pass pages on without copying share one window, as two PCI functions in one IOMMU group do.
+//!
+//! # Ordering
+//!
+//! Each entry has a lock, held for the length of one copy. `unmap` takes it to empty the entry, so once `unmap` has
+//! returned, no copy into or out of the unit is under way and none can start. One lock an entry rather than one a
+//! window: two devices, or a device and an unmapping thread, meet only over the same page.
+
+mod address;
+mod fault;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pp_core::{Descriptor, Dma, DmaAddr, DmaDirection, DmaError};
+use thiserror::Error;
+
+use address::{Layout, Parts, WINDOWS};
+pub use fault::{DmaFault, FaultKind, Faults};
+
+/// Why a window could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum WindowError {
+    /// The table or its units are empty or too large for an address.
+    #[error("a window over {units} units of {unit_bytes} bytes does not fit its addresses; use fewer or smaller units")]
+    Shape {
+        /// Entries asked for.
+        units: usize,
+        /// Bytes in the largest unit.
+        unit_bytes: usize,
+    },
+    /// Every window number of this process was used.
+    #[error(
+        "this process has made {WINDOWS} windows, and their numbers are never reused; share windows between devices"
+    )]
+    TooMany,
+}
+
+/// A unit as the device may reach it.
+#[derive(Clone, Copy, Debug)]
+struct Mapping {
+    base: *mut u8,
+    len: usize,
+    direction: DmaDirection,
+}
+
+/// One entry of the table.
+#[derive(Debug, Default)]
+struct Entry {
+    /// How often the entry was mapped and unmapped again: part of the address that is valid now.
+    generation: u64,
+    mapping: Option<Mapping>,
+}
+
+// SAFETY: the pointer in `mapping` is used for raw copies only, under the lock around the entry; the memory it points
+// to is a provider's, which is `Send + Sync`.
+unsafe impl Send for Entry {}
+
+/// The table through which devices reach pages.
+///
+/// # Examples
+///
+/// ```
+/// use pp_core::{Descriptor, Dma, DmaDirection, NodeId};
+/// use pp_netdev::{DmaWindow, FaultKind};
+///
+/// let window = DmaWindow::new(1, 4096)?;
+/// let mut memory = [0u8; 4096];
+/// let unit = Descriptor::new(memory.as_mut_ptr(), 4096, NodeId(0));
+///
+/// let addr = window.map(&unit, DmaDirection::FromDevice)?; // the pool does this
+/// // SAFETY: nobody has a reference to `memory` during the call.
+/// unsafe { window.write(addr, 0, b"frame")? };             // the device does this
+/// window.unmap(addr, 4096, DmaDirection::FromDevice);
+///
+/// // SAFETY: as above.
+/// let late = unsafe { window.write(addr, 0, b"late") }.unwrap_err();
+/// assert_eq!(late.kind, FaultKind::Unmapped);
+/// assert_eq!(&memory[..5], b"frame");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct DmaWindow {
+    layout: Layout,
+    entries: Box<[Mutex<Entry>]>,
+    /// Entries without a mapping, the one that was emptied longest ago first, which spreads the generations.
+    free: Mutex<VecDeque<u32>>,
+    faults: fault::FaultCounters,
+}
+
+impl DmaWindow {
+    /// A window with room for `units` mapped units of up to `max_unit_bytes` each.
+    ///
+    /// # Errors
+    ///
+    /// [`WindowError`] if the two do not fit an address, or the process has made too many windows.
+    pub fn new(units: usize, max_unit_bytes: usize) -> Result<Self, WindowError> {
+        /// The number of the next window: counts up to `WINDOWS` and a little beyond, never down.
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        // A shape that is refused must not use a number up.
+        Layout::new(0, units, max_unit_bytes)?;
+        // Relaxed: the number only has to be unique.
+        let window = NEXT
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| (next < WINDOWS).then_some(next + 1))
+            .map_err(|_| WindowError::TooMany)?;
+        Ok(DmaWindow {
+            layout: Layout::new(window, units, max_unit_bytes)?,
+            entries: (0..units).map(|_| Mutex::default()).collect(),
+            free: Mutex::new((0..units as u32).collect()),
+            faults: fault::FaultCounters::default(),
+        })
+    }
+
+    /// The device writes `bytes` at `addr + offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`DmaFault`], counted; nothing was written then.
+    ///
+    /// # Safety
+    ///
+    /// If the address is mapped here, its driver has given the unit to the device: no reference to its bytes exists,
+    /// and no other device writes them, until the device hands it back.
+    pub unsafe fn write(&self, addr: DmaAddr, offset: usize, bytes: &[u8]) -> Result<(), DmaFault> {
+        self.access(addr, offset, bytes.len(), |mapping, at| {
+            // SAFETY: (1) `access` checked that `at + bytes.len()` lies in the mapping; (2) the unit is mapped while
+            // the entry's lock is held, so its memory is valid; (3) nobody else uses the bytes, by the caller's promise.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), mapping.base.add(at), bytes.len()) };
+            Ok(())
+        })
+    }
+
+    /// The device reads `into.len()` bytes at `addr + offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`DmaFault`], counted; `into` is untouched then.
+    ///
+    /// # Safety
+    ///
+    /// If the address is mapped here, its driver has given the unit to the device: nobody writes its bytes until the
+    /// device hands it back.
+    pub unsafe fn read(&self, addr: DmaAddr, offset: usize, into: &mut [u8]) -> Result<(), DmaFault> {
+        self.access(addr, offset, into.len(), |mapping, at| {
+            if mapping.direction != DmaDirection::Bidirectional {
+                return Err(FaultKind::WrongDirection);
+            }
+            // SAFETY: as in `write`, for reading.
+            unsafe { std::ptr::copy_nonoverlapping(mapping.base.add(at), into.as_mut_ptr(), into.len()) };
+            Ok(())
+        })
+    }
+
+    /// How often accesses were refused so far, by kind.
+    pub fn faults(&self) -> Faults {
+        self.faults.read()
+    }
+
+    /// How many units are mapped now.
+    pub fn mapped(&self) -> usize {
+        self.entries.iter().filter(|entry| lock(entry).mapping.is_some()).count()
+    }
+
+    /// Looks the address up and runs `copy` on the mapping, with the offset of the first byte, under the entry's lock.
+    fn access(
+        &self,
+        addr: DmaAddr,
+        offset: usize,
+        len: usize,
+        copy: impl FnOnce(&Mapping, usize) -> Result<(), FaultKind>,
+    ) -> Result<(), DmaFault> {
+        let checked = || {
+            let parts = self.layout.split(addr).ok_or(FaultKind::NeverMapped)?;
+            let entry = lock(self.entries.get(parts.slot).ok_or(FaultKind::NeverMapped)?);
+            let mapping = entry.at(parts)?;
+            let at = parts.within.checked_add(offset).ok_or(FaultKind::OutOfBounds)?;
+            match at.checked_add(len) {
+                Some(end) if end <= mapping.len => copy(mapping, at),
+                _ => Err(FaultKind::OutOfBounds),
+            }
+        };
+        checked().map_err(|kind| {
+            self.faults.count(kind);
+            DmaFault { kind, addr, offset, len }
+        })
+    }
+}
+
+impl Entry {
+    /// The mapping that an address of this entry means.
+    fn at(&self, parts: Parts) -> Result<&Mapping, FaultKind> {
+        match &self.mapping {
+            Some(mapping) if parts.generation == self.generation => Ok(mapping),
+            _ if parts.generation < self.generation => Err(FaultKind::Unmapped),
+            _ => Err(FaultKind::NeverMapped),
+        }
+    }
+}
+
+// SAFETY: (1) `map` makes the whole unit and nothing else reachable under the address: `access` bounds every copy by
+// the mapping's length; (2) `unmap` takes the entry's lock, under which alone copies happen, and empties the entry, and
+// the generation keeps the address from ever meaning another unit; (3) a poisoned lock is entered anyway, so
+// neither panics.
+unsafe impl Dma for DmaWindow {
+    fn map(&self, unit: &Descriptor, direction: DmaDirection) -> Result<DmaAddr, DmaError> {
+        if unit.addr().is_null() || unit.unit_bytes() > self.layout.span() {
+            return Err(DmaError::Refused);
+        }
+        let slot = lock(&self.free).pop_front().ok_or(DmaError::Full)?;
+        let mut entry = lock(&self.entries[slot as usize]);
+        entry.mapping = Some(Mapping { base: unit.addr(), len: unit.unit_bytes(), direction });
+        Ok(self.layout.join(Parts { generation: entry.generation, slot: slot as usize, within: 0 }))
+    }
+
+    fn unmap(&self, addr: DmaAddr, _: usize, _: DmaDirection) {
+        let Some((parts, entry)) =
+            self.layout.split(addr).and_then(|parts| Some((parts, self.entries.get(parts.slot)?)))
+        else {
+            return self.faults.count_stray_unmap();
+        };
+        let mut entry = lock(entry);
+        if entry.at(parts).is_err() {
+            return self.faults.count_stray_unmap();
+        }
+        entry.mapping = None;
+        entry.generation += 1;
+        // An entry whose generations are used up is never mapped again, so that its addresses stay unique.
+        let worn_out = entry.generation == self.layout.generations();
+        drop(entry);
+        if !worn_out {
+            lock(&self.free).push_back(parts.slot as u32);
+        }
+    }
+
+    /// Never: devices on a window are threads of this process and see its memory as the CPU does.
+    fn needs_sync(&self) -> bool {
+        false
+    }
+}
+
+/// Takes a lock whether or not somebody panicked under it: the data is whole at every point where one can.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
