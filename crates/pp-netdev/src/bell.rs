@@ -1,0 +1,140 @@
+//! Waking a thread that waits for a ring: an interrupt line in one direction, a doorbell register in the other.
+//!
+//! # Ordering
+//!
+//! A waiter announces that it sleeps and then looks once more; a ringer publishes and then looks for a sleeper. A
+//! sequentially consistent fence between the two steps on both sides means that at least one sees the other, so no
+//! wake-up is lost. The ringer's price while nobody sleeps is that fence and a load, so it rings once a burst, not
+//! once a frame, where it knows its bursts.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::thread::Thread;
+use std::time::Duration;
+
+/// Looks before the processor is given up. Few: on a machine with fewer cores than threads, the one that is waited
+/// for most often waits for this core.
+const SPINS: u32 = 16;
+
+/// Times the processor is offered to others before the thread sleeps. Going to sleep and being woken costs two
+/// system calls and a reschedule on either side, which a peer that is merely preempted is not worth.
+const YIELDS: u32 = 64;
+
+/// One thread's bell: that thread waits on it, any thread rings it.
+///
+/// Kernel counterpart: `napi_schedule` and its wake-up of a threaded NAPI (Linux 7.3, `net/core/dev.c`).
+#[derive(Debug, Default)]
+pub struct Bell {
+    /// | state | meaning | set by |
+    /// |---|---|---|
+    /// | false | the waiter runs, or has been woken | the waiter, or the ringer that wakes it |
+    /// | true | the waiter sleeps or is about to | the waiter |
+    asleep: AtomicBool,
+    /// The waiter; there before `asleep` is true for the first time.
+    waiter: OnceLock<Thread>,
+}
+
+impl Bell {
+    /// A bell nobody waits on yet. The first thread that does owns it from then on.
+    pub fn new() -> Self {
+        Bell::default()
+    }
+
+    /// Wakes the waiter if it sleeps; what was published before is visible to it then.
+    #[inline]
+    pub fn ring(&self) {
+        // Pairs with the fence in `sleep`: either this load sees the sleeper, or the sleeper's last look sees what was
+        // published before this call.
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        // Acquire: pairs with the Release in `sleep`, for `waiter`. Of several ringers one gets to wake.
+        if self.asleep.swap(false, Ordering::Acquire)
+            && let Some(waiter) = self.waiter.get()
+        {
+            waiter.unpark();
+        }
+    }
+
+    /// Returns when `ready` says so: looks a few times, then lets others run, then sleeps until rung.
+    ///
+    /// `ready` must become true only by what ringers publish before they ring.
+    pub fn wait(&self, mut ready: impl FnMut() -> bool) {
+        for _ in 0..SPINS {
+            if ready() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        for _ in 0..YIELDS {
+            std::thread::yield_now();
+            if ready() {
+                return;
+            }
+        }
+        while !self.sleep(&mut ready, None) {}
+    }
+
+    /// Sleeps until rung, at most `longest`: for what no bell is rung for.
+    pub fn nap(&self, longest: Duration) {
+        self.sleep(&mut || false, Some(longest));
+    }
+
+    /// One sleep. Returns whether `ready` said so before or after it.
+    fn sleep(&self, ready: &mut impl FnMut() -> bool, longest: Option<Duration>) -> bool {
+        self.waiter.get_or_init(std::thread::current);
+        // Release: pairs with the swap in `wake`.
+        self.asleep.store(true, Ordering::Release);
+        // Pairs with the fence in `ring`.
+        fence(Ordering::SeqCst);
+        if ready() {
+            // Relaxed: a ringer that still sees true merely unparks a thread that runs.
+            self.asleep.store(false, Ordering::Relaxed);
+            return true;
+        }
+        match longest {
+            Some(longest) => std::thread::park_timeout(longest),
+            None => std::thread::park(),
+        }
+        self.asleep.store(false, Ordering::Relaxed);
+        ready()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// Two threads hand a number back and forth; a lost wake-up would stop them for ever.
+    #[test]
+    fn no_wake_up_is_lost() {
+        let rounds = if cfg!(miri) { 20 } else { 5_000 };
+        let (bells, turn) = ([Bell::new(), Bell::new()], AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for me in 0..2 {
+                let (bells, turn) = (&bells, &turn);
+                scope.spawn(move || {
+                    for round in 0..rounds {
+                        // Straight to sleep: spinning first would hide the race.
+                        while !bells[me].sleep(&mut || turn.load(Ordering::Acquire) == 2 * round + me, None) {}
+                        turn.store(2 * round + me + 1, Ordering::Release);
+                        bells[1 - me].ring();
+                    }
+                });
+            }
+        });
+        assert_eq!(turn.into_inner(), 2 * rounds);
+    }
+
+    #[test]
+    fn a_nap_ends_by_itself() {
+        Bell::new().nap(Duration::from_millis(1));
+    }
+}
