@@ -1,5 +1,21 @@
 //! Devices that run on page pools.
-
+//!
+//! | part | what it is | in the kernel |
+//! |---|---|---|
+//! | [`DmaWindow`] | the only way a device reaches pages | an IOMMU domain |
+//! | [`ring`](mod@ring) | descriptors between driver and device | a queue's descriptor ring |
+//! | [`RxDevice`], [`TxDevice`] | the software NIC, a thread each | hardware |
+//! | [`RxQueue`], [`TxQueue`], [`TxCleaner`] | the driver's side of a queue | a driver's `rx_ring`, `tx_ring`, transmit clean |
+//! | [`Napi`] | the poll loop | `napi_poll` |
+//! | [`Program`], [`Action`] | what is done with a packet | an XDP program |
+//! | [`Forwarder`] | all of it, from a [`FrameSource`] to a [`FrameSink`] | - |
+//!
+//! ```text
+//!              post / receive           send               complete
+//! FrameSource --> RxDevice --> RxQueue --> Napi --> TxQueue --> TxDevice --> FrameSink
+//!                                 ^                                |
+//!                               pool <-------- TxCleaner <---------+
+//! ```
 #![allow(
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,
@@ -7,10 +23,27 @@
 )]
 
 mod bell;
+mod forward;
 mod frame;
+mod napi;
+mod nic;
+mod program;
 pub mod ring;
+mod rx_queue;
+mod stop;
+mod tx_queue;
 mod window;
 
 pub use bell::Bell;
+pub use forward::{
+    CleanCounters, ForwardConfig, ForwardError, Forwarder, Live, NapiCounters, PoolReport, Progress, Report,
+    RxCounters, Traffic, TxCounters,
+};
 pub use frame::{Frame, FrameSink, FrameSource};
+pub use napi::{Ended, NAPI_BUDGET, Napi, NapiError, Polled};
+pub use nic::{OnNoBuffer, RxDevice, TxDevice};
+pub use program::{Action, Program, Verdict};
+pub use rx_queue::{Received, RefillError, RxQueue};
+pub use stop::StopFlag;
+pub use tx_queue::{TxCleaner, TxQueue};
 pub use window::{DmaFault, DmaWindow, FaultKind, Faults, WindowError};

@@ -1,0 +1,108 @@
+//! What a run did, while it goes on and when it is over.
+
+use std::time::Duration;
+
+use pp_core::Stats;
+
+use super::live::Live;
+use crate::window::Faults;
+
+/// The figures of a run at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Frames taken from the source.
+    pub packets_in: u64,
+    /// Bytes in them.
+    pub bytes_in: u64,
+    /// Frames the sink has taken.
+    pub packets_out: u64,
+    /// Bytes in them.
+    pub bytes_out: u64,
+    /// Frames that will not go out, for any reason: the sum of the five below.
+    pub dropped: u64,
+    /// Dropped by the program's verdict.
+    pub dropped_by_program: u64,
+    /// Larger than a page.
+    pub rx_length_errors: u64,
+    /// Found no page posted.
+    pub rx_missed: u64,
+    /// Lost because a device could not reach their page; [`Report::faults`] says why.
+    pub dma_faults: u64,
+    /// Received but not sent, because the transmitting device was gone.
+    pub unsent: u64,
+    /// Pages that lie in the receive ring.
+    pub posted: u64,
+}
+
+impl Traffic {
+    pub(super) fn read(live: &Live) -> Self {
+        // Backwards along the way of a packet, so that a reader sees rather more come in than go out.
+        let (tx, napi, rx, cleaned) = (&live.tx, &live.napi, &live.rx, &live.cleaned);
+        let (packets_out, bytes_out, tx_faults) = (tx.frames.get(), tx.bytes.get(), tx.faults.get());
+        // A page the device failed on counts as unsent where it is cleaned; it was counted as a fault already.
+        let unsent = cleaned.unsent.get().saturating_sub(tx_faults) + napi.discarded.get();
+        let mut traffic = Traffic {
+            packets_out: packets_out as u64,
+            bytes_out: bytes_out as u64,
+            dropped_by_program: napi.dropped.get() as u64,
+            posted: napi.posted.get() as u64,
+            rx_length_errors: rx.length_errors.get() as u64,
+            rx_missed: rx.missed.get() as u64,
+            dma_faults: (rx.faults.get() + tx_faults) as u64,
+            unsent: unsent as u64,
+            ..Traffic::default()
+        };
+        traffic.packets_in = rx.frames.get() as u64;
+        traffic.bytes_in = rx.bytes.get() as u64;
+        traffic.dropped = traffic.dropped_by_program
+            + traffic.rx_length_errors
+            + traffic.rx_missed
+            + traffic.dma_faults
+            + traffic.unsent;
+        traffic
+    }
+}
+
+/// What an observer sees of a run that goes on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Since the start.
+    pub elapsed: Duration,
+    /// The packets so far.
+    pub traffic: Traffic,
+    /// The statistics of the pools, one a queue.
+    pub pools: Vec<Stats>,
+}
+
+/// One pool's figures at the end of a run: the traffic is out, the receive ring still filled.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PoolReport {
+    /// The pool's name.
+    pub name: String,
+    /// Its statistics.
+    pub stats: Stats,
+    /// Pages that lie in the receive ring.
+    pub posted: usize,
+    /// Pages out of the pool. The same as `posted`, or a page was lost on the way.
+    pub in_use: usize,
+    /// Pages obtained from the provider when a tenth of the run was over. `None` if nobody could say when that was, or
+    /// the run ended before.
+    pub provider_allocs_at_10_percent: Option<usize>,
+}
+
+/// What a run did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// The packets.
+    pub traffic: Traffic,
+    /// From the start of the threads to the end of the last one, in seconds.
+    pub seconds: f64,
+    /// One a queue.
+    pub pools: Vec<PoolReport>,
+    /// Accesses of the devices that their window refused.
+    pub faults: Faults,
+}

@@ -1,0 +1,235 @@
+//! The poll loop: packets from a receive queue through a program into a transmit queue.
+//!
+//! It owns the receive queue and with it the pool's consumer, so everything it does with pages is on the direct path:
+//! no lock, no atomic read-modify-write.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::bell::Bell;
+use crate::forward::Live;
+use crate::program::{Program, Verdict};
+use crate::ring::Left;
+use crate::rx_queue::{Received, RefillError, RxQueue};
+use crate::stop::StopFlag;
+use crate::tx_queue::TxQueue;
+
+/// The most packets one poll takes, so that a busy queue lets other work have its turn: completions are announced, empty
+/// descriptors refilled. `NAPI_POLL_WEIGHT` in the kernel, and what the pool's refill size is made for.
+pub const NAPI_BUDGET: usize = 64;
+
+/// How long to sleep at most when the pool has no page: they may come back in ways no bell is rung for, from another
+/// pool on the same provider for instance.
+const STARVED: Duration = Duration::from_millis(1);
+
+/// Why a poll ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// No packet is left.
+    Empty,
+    /// The budget is used up; there may be more.
+    Budget,
+    /// The transmit ring is full. The next packet stays where it is.
+    TxFull,
+}
+
+/// What a poll did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Polled {
+    /// Packets taken, at most the budget.
+    pub work: usize,
+    /// Why there were no more.
+    pub ended: Ended,
+}
+
+/// Why the poll loop gave up.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NapiError {
+    /// The device cannot be given pages.
+    #[error(transparent)]
+    Refill(#[from] RefillError),
+    /// Nobody takes packets any more.
+    #[error("the transmitting device stopped; its own error says why")]
+    TransmitterLeft,
+    /// The receiving device went without having said that it is at its end.
+    #[error("the receiving device stopped; its own error says why")]
+    ReceiverLeft,
+}
+
+/// One poll loop: a receive queue, what is done with its packets, and where they go.
+///
+/// Kernel counterpart: `struct napi_struct` and a driver's poll function (Linux 7.3, `include/linux/netdevice.h`).
+#[derive(Debug)]
+pub struct Napi<P> {
+    rx: RxQueue,
+    tx: TxQueue,
+    program: P,
+    live: Arc<Live>,
+    starved: bool,
+}
+
+impl<P: Program> Napi<P> {
+    /// A loop that has not run yet.
+    pub fn new(rx: RxQueue, tx: TxQueue, program: P, live: Arc<Live>) -> Self {
+        Napi { rx, tx, program, live, starved: false }
+    }
+
+    /// The receive queue.
+    pub fn rx(&mut self) -> &mut RxQueue {
+        &mut self.rx
+    }
+
+    /// Handles up to `budget` packets, announces what it sent and refills the receive ring. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`RefillError`] if pages can never be posted. Having none just now is no error.
+    pub fn poll(&mut self, budget: usize) -> Result<Polled, RefillError> {
+        let polled = self.handle(budget);
+        if polled.work > 0 {
+            self.tx.kick();
+        }
+        let counters = &self.live.napi;
+        counters.polls.add(1);
+        counters.received.add(polled.work);
+        counters.largest_poll.set(counters.largest_poll.get().max(polled.work));
+        counters.tx_full.add(usize::from(polled.ended == Ended::TxFull));
+        self.refill()?;
+        Ok(polled)
+    }
+
+    fn handle(&mut self, budget: usize) -> Polled {
+        let mut work = 0;
+        let mut dropped = 0;
+        let ended = loop {
+            if work == budget {
+                break Ended::Budget;
+            }
+            // Before a packet is taken, because there is no way to put one back.
+            if !self.tx.has_room() {
+                break Ended::TxFull;
+            }
+            let Some(Received { mut page, len, mark }) = self.rx.receive() else { break Ended::Empty };
+            work += 1;
+            let packet = page.get_mut(..len as usize).unwrap_or_default();
+            match self.program.run(packet) {
+                Verdict::Forward => {
+                    if let Err(unsent) = self.tx.send(page, len, mark) {
+                        // Cannot be: there was room, and the page came through a ring. The packet counts as dropped.
+                        self.rx.recycle(unsent.into_page());
+                        dropped += 1;
+                    }
+                }
+                Verdict::Drop => {
+                    self.rx.recycle(page);
+                    dropped += 1;
+                }
+            }
+        };
+        self.live.napi.dropped.add(dropped);
+        Polled { work, ended }
+    }
+
+    /// Refills the ring as far as the pool's pages go.
+    fn refill(&mut self) -> Result<(), RefillError> {
+        let refilled = self.rx.refill();
+        self.live.napi.posted.set(self.rx.posted() as usize);
+        self.starved = match refilled {
+            Ok(()) => false,
+            Err(RefillError::Alloc(_)) => {
+                self.live.napi.starved.add(1);
+                true
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(())
+    }
+
+    /// Fills the receive ring for the first time.
+    ///
+    /// # Errors
+    ///
+    /// [`RefillError`] if not even one page could be posted.
+    pub fn open(&mut self) -> Result<(), RefillError> {
+        let filled = self.rx.refill();
+        self.live.napi.posted.set(self.rx.posted() as usize);
+        match filled {
+            Err(RefillError::Alloc(_)) if self.rx.posted() > 0 => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Polls until the receiving device has left and its last packet is handled, sleeping on `bell` in between; then
+    /// ends the transmit queue. `after` runs after each poll.
+    ///
+    /// Gives the receive queue back with its pages still posted.
+    ///
+    /// # Errors
+    ///
+    /// [`NapiError`]; `stop` is set then and what the receiving device still delivers is thrown away.
+    pub fn run(
+        mut self,
+        bell: &Bell,
+        stop: &StopFlag,
+        mut after: impl FnMut(&mut RxQueue, &Live),
+    ) -> (RxQueue, Result<(), NapiError>) {
+        let result = self.poll_until_end(bell, &mut after);
+        match result {
+            Ok(()) => self.tx.finish(),
+            Err(_) => {
+                // First, so that the other threads end although we go on for a while.
+                drop(self.tx);
+                stop.set();
+                discard(&mut self.rx, bell, &self.live);
+            }
+        }
+        self.live.napi.posted.set(self.rx.posted() as usize);
+        (self.rx, result)
+    }
+
+    fn poll_until_end(&mut self, bell: &Bell, after: &mut impl FnMut(&mut RxQueue, &Live)) -> Result<(), NapiError> {
+        self.open()?;
+        loop {
+            // In this order: what the device completed before it left is there once we see that it has left.
+            let rx_left = self.rx.device_left();
+            if self.tx.peer_left().is_some() {
+                return Err(NapiError::TransmitterLeft);
+            }
+            let polled = self.poll(NAPI_BUDGET)?;
+            after(&mut self.rx, &self.live);
+            match polled.ended {
+                Ended::Budget => {}
+                Ended::TxFull => bell.wait(|| self.tx.has_room() || self.tx.peer_left().is_some()),
+                Ended::Empty if polled.work > 0 => {}
+                Ended::Empty => match rx_left {
+                    Some(Left::Complete) => return Ok(()),
+                    Some(Left::Abandoned) => return Err(NapiError::ReceiverLeft),
+                    None if self.starved => bell.nap(STARVED),
+                    None => bell.wait(|| {
+                        self.rx.has_received() || self.rx.device_left().is_some() || self.tx.peer_left().is_some()
+                    }),
+                },
+            }
+        }
+    }
+}
+
+/// Takes packets nobody wants until the device has left.
+fn discard(rx: &mut RxQueue, bell: &Bell, live: &Live) {
+    // Else a device that waits for a page would wait for ever.
+    rx.shut();
+    loop {
+        let left = rx.device_left();
+        while let Some(received) = rx.receive() {
+            rx.recycle(received.page);
+            live.napi.discarded.add(1);
+        }
+        if left.is_some() {
+            return;
+        }
+        bell.wait(|| rx.has_received() || rx.device_left().is_some());
+    }
+}

@@ -1,0 +1,123 @@
+//! The driver's side of a transmit queue: the poll loop posts, another thread takes the pages back.
+
+use std::sync::Arc;
+
+use pp_core::{Host, Page, PageBatch, PoolHandle, Returner};
+
+use crate::forward::Live;
+use crate::ring::{Cleaner, Completed, Completion, Left, PostError, Poster};
+
+/// Pages that are given back at once: as many as one poll can have sent.
+const CLEAN_BATCH: usize = crate::napi::NAPI_BUDGET;
+
+/// The posting half of a transmit queue. Kernel counterpart: `ndo_start_xmit`, `ndo_xdp_xmit`.
+#[derive(Debug)]
+pub struct TxQueue {
+    poster: Poster,
+}
+
+impl TxQueue {
+    /// A queue on the posting end of a ring.
+    pub fn new(poster: Poster) -> Self {
+        TxQueue { poster }
+    }
+
+    /// Whether a packet can be sent now.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.poster.has_room()
+    }
+
+    /// Moves a packet to the device: the first `len` bytes of `page`. [`kick`](TxQueue::kick) once a burst.
+    ///
+    /// The page must be mapped in the device's [`DmaWindow`](crate::DmaWindow), for both directions. A window is
+    /// coherent; for a device that is not, what the CPU wrote would have to be synced here.
+    ///
+    /// # Errors
+    ///
+    /// [`PostError`], with the page.
+    #[inline]
+    pub fn send(&mut self, page: Page<Host>, len: u32, mark: u64) -> Result<(), PostError> {
+        self.poster.post(page, len, mark)
+    }
+
+    /// Rings the device's doorbell.
+    #[inline]
+    pub fn kick(&self) {
+        self.poster.kick();
+    }
+
+    /// Whether and how the device or the thread that cleans left: there is nobody to send to then.
+    #[inline]
+    pub fn peer_left(&self) -> Option<Left> {
+        self.poster.device_left().or_else(|| self.poster.cleaner_left())
+    }
+
+    /// Ends the queue: the device sends what is posted, finishes its output and leaves. Dropping the queue instead
+    /// leaves the output unfinished.
+    pub fn finish(self) {
+        self.poster.finish();
+    }
+}
+
+/// The cleaning half of a transmit queue: takes sent pages back from the device and returns them to their pool, on
+/// a thread that is not the pool's consumer.
+///
+/// Kernel counterpart: the transmit clean of a driver, over `xdp_return_frame_bulk` (Linux 7.3, `net/core/xdp.c`).
+#[derive(Debug)]
+pub struct TxCleaner {
+    cleaner: Cleaner,
+    returner: Option<Returner<Host>>,
+    live: Arc<Live>,
+}
+
+impl TxCleaner {
+    /// A cleaner that returns to the pool behind `pool`: through a [`Returner`] of its own if the pool has one left,
+    /// by bulk puts otherwise.
+    pub fn new(cleaner: Cleaner, pool: &PoolHandle<Host>, live: Arc<Live>) -> Self {
+        TxCleaner { cleaner, returner: pool.returner(), live }
+    }
+
+    /// Cleans until the device and the poster have left and every page is back.
+    pub fn run(mut self) {
+        loop {
+            // In this order: what a party did before it left is there once we see that it has left.
+            let both_left = self.cleaner.poster_left().is_some() && self.cleaner.device_left().is_some();
+            if self.clean() > 0 {
+                self.cleaner.notify();
+            } else if both_left {
+                break;
+            } else {
+                self.cleaner.wait();
+            }
+        }
+        self.cleaner.finish();
+    }
+
+    /// Takes back one batch: what is complete, and if the device left, what it never came to. Returns how many.
+    fn clean(&mut self) -> usize {
+        let mut batch = PageBatch::<CLEAN_BATCH>::new();
+        while batch.len() < CLEAN_BATCH {
+            let Some(Completed { page, completion, .. }) =
+                self.cleaner.take().or_else(|| self.cleaner.take_abandoned())
+            else {
+                break;
+            };
+            self.live.cleaned.unsent.add(usize::from(completion == Completion::Failed));
+            if let Err(page) = batch.push(page) {
+                // Cannot be: the loop's bound is the batch's. The page goes home by itself.
+                drop(page);
+            }
+        }
+        let pages = batch.len();
+        if pages > 0 {
+            self.live.cleaned.pages.add(pages);
+            self.live.cleaned.batches.add(1);
+            match &mut self.returner {
+                Some(returner) => returner.put_batch(&mut batch),
+                None => drop(batch),
+            }
+        }
+        pages
+    }
+}
