@@ -26,9 +26,9 @@ pub struct ForwardConfig {
     pub duration: Option<Duration>,
     /// How many frames the source has, if that is known and `limit` does not say it: what 10 per cent of the run are.
     pub expected: Option<NonZeroU64>,
-    /// How often the observer is called.
+    /// How often the observer is called, at most once a millisecond.
     pub observe_every: Duration,
-    /// Ends the run when set.
+    /// Ends the run when set. The run itself never sets it.
     pub stop: StopFlag,
 }
 

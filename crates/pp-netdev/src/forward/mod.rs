@@ -149,7 +149,8 @@ impl<P: Program> Forwarder<P> {
         let napi = Napi::new(rx_queue, TxQueue::new(tx_poster), program, Arc::clone(&live));
 
         let watch = Watch::new(config.tenth());
-        let stop = &config.stop;
+        // A flag of its own, so that the caller can tell its stop from ours.
+        let stop = &config.stop.child();
         let start = Instant::now();
         thread::scope(|scope| {
             // If we unwind or return early in here, the ends that no thread has taken yet are dropped, and a set stop
@@ -170,7 +171,7 @@ impl<P: Program> Forwarder<P> {
                 Polled { rx, result, provider_allocs_at_10_percent }
             })?;
 
-            watch.until_all_ended(&config, start, || {
+            watch.until_all_ended(&config, stop, start, || {
                 observer(&Progress {
                     elapsed: start.elapsed(),
                     traffic: Traffic::read(&live),

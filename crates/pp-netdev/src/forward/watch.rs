@@ -90,19 +90,19 @@ impl Watch {
     }
 
     /// Sleeps until every thread has ended; meanwhile calls `observe` now and then and sets the stop flag in time.
-    pub(super) fn until_all_ended(&self, config: &ForwardConfig, start: Instant, mut observe: impl FnMut()) {
-        let mut next_observation = config.observe_every;
+    pub(super) fn until_all_ended(
+        &self,
+        config: &ForwardConfig,
+        stop: &StopFlag,
+        start: Instant,
+        mut observe: impl FnMut(),
+    ) {
+        let every = config.observe_every.max(Duration::from_millis(1));
+        let mut next_observation = every;
         // Acquire: pairs with the Release in `Ending::drop`.
         while self.running.load(Ordering::Acquire) > 0 {
             let now = start.elapsed();
             let mut wake = next_observation;
-            if let Some(end) = config.duration.filter(|_| !config.stop.is_set()) {
-                if now >= end {
-                    config.stop.set();
-                } else {
-                    wake = wake.min(end);
-                }
-            }
             if let Tenth::Time(tenth) = self.tenth
                 && !self.tenth_of_time.load(Ordering::Relaxed)
             {
@@ -112,9 +112,16 @@ impl Watch {
                     wake = wake.min(tenth);
                 }
             }
+            if let Some(end) = config.duration.filter(|_| !stop.is_set()) {
+                if now >= end {
+                    stop.set();
+                } else {
+                    wake = wake.min(end);
+                }
+            }
             if now >= next_observation {
                 observe();
-                next_observation = start.elapsed() + config.observe_every;
+                next_observation = start.elapsed().saturating_add(every);
                 continue;
             }
             thread::park_timeout(wake.saturating_sub(now).max(Duration::from_micros(1)));
