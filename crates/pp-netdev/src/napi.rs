@@ -139,7 +139,7 @@ impl<P: Program> Napi<P> {
         self.live.napi.posted.set(self.rx.posted() as usize);
         self.starved = match refilled {
             Ok(()) => false,
-            Err(RefillError::Alloc(_)) => {
+            Err(error) if error.is_passing() => {
                 self.live.napi.starved.add(1);
                 true
             }
@@ -157,7 +157,7 @@ impl<P: Program> Napi<P> {
         let filled = self.rx.refill();
         self.live.napi.posted.set(self.rx.posted() as usize);
         match filled {
-            Err(RefillError::Alloc(_)) if self.rx.posted() > 0 => Ok(()),
+            Err(error) if error.is_passing() && self.rx.posted() > 0 => Ok(()),
             other => other,
         }
     }

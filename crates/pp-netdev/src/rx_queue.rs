@@ -1,6 +1,6 @@
 //! The driver's side of a receive queue: one pool, one ring.
 
-use pp_core::{AllocError, DmaRange, Host, Page, PagePool};
+use pp_core::{AllocError, DmaError, DmaRange, Host, Page, PagePool};
 use thiserror::Error;
 
 use crate::ring::{Cleaner, Completion, Left, PostError, Poster};
@@ -31,6 +31,14 @@ pub enum RefillError {
     /// The pool had no page.
     #[error("the receive ring has no page left to receive into: {0}")]
     Alloc(#[from] AllocError),
+}
+
+impl RefillError {
+    /// Whether pages that come back can end it.
+    pub fn is_passing(&self) -> bool {
+        use AllocError::{Dma, LimitReached, OutOfMemory};
+        matches!(self, RefillError::Alloc(OutOfMemory | LimitReached | Dma(DmaError::Full)))
+    }
 }
 
 /// A receive queue: posts the pool's pages, takes packets out. One pool a queue, so that `&mut` protects both.

@@ -2,13 +2,10 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    unused_imports,
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,
     reason = "each test binary uses a part of it, and all of them have std"
 )]
-
-mod malloc;
 
 use std::io;
 use std::sync::Arc;
@@ -17,8 +14,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pp_core::doc::Heap;
 use pp_core::{Backing, DmaDirection, Home, Host, PagePool};
 use pp_netdev::{DmaWindow, ForwardConfig, Frame, FrameSink, FrameSource};
-
-pub use malloc::Malloc;
 
 /// Bytes in a page of every test.
 pub const PAGE: usize = 4096;
@@ -139,13 +134,14 @@ impl FrameSink for Counted {
     }
 }
 
-/// A window and a pool on it, mapped for both directions, on a provider.
+/// A window and a pool on it, mapped for both directions, of at most `units` pages of a provider.
 pub fn pool_on<P: Backing<Access = Host>>(provider: &Home<P>, units: usize) -> (PagePool, Arc<DmaWindow>) {
     let window = Arc::new(DmaWindow::new(units, PAGE).unwrap());
     let pool = PagePool::builder(provider.clone())
         .name("rx0")
         .dma(Arc::clone(&window), DmaDirection::Bidirectional)
         .returners(1, 64)
+        .limit(units)
         .build()
         .unwrap();
     (pool, window)
