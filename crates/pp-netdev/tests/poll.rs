@@ -10,7 +10,8 @@ use pp_core::doc::Heap;
 use pp_core::{Counting, DmaDirection, Home, PagePool};
 use pp_netdev::ring::{Bells, Cleaner, Completion, DeviceEnd, ring};
 use pp_netdev::{
-    Action, Bell, DmaWindow, Ended, Live, NAPI_BUDGET, Napi, Polled, Program, RefillError, RxQueue, TxQueue, Verdict,
+    Action, Bell, DmaWindow, Ended, FaultKind, Live, NAPI_BUDGET, Napi, Polled, Program, RefillError, RxQueue, TxQueue,
+    Verdict,
 };
 
 /// A poll loop, and the far ends of its rings.
@@ -181,4 +182,20 @@ fn an_exhausted_pool_is_no_error_and_the_ring_fills_later() {
     assert_eq!((bench.transmit().len(), bench.clean()), (8, 8));
     assert_eq!(bench.napi.poll(NAPI_BUDGET).unwrap().work, 0);
     assert_eq!(bench.napi.rx().posted(), 8);
+}
+
+#[test]
+fn a_device_that_outlives_its_driver_faults_and_holds_its_pages_only_until_it_leaves() {
+    let (provider, pool, window) = heap_pool(8);
+    let mut bench = Bench::new(pool, window, Action::Forward, 4, 4);
+    bench.napi.open().unwrap();
+    let Bench { napi, rx, window, .. } = bench;
+    let work = rx.work().unwrap();
+    drop(napi);
+    // SAFETY: the descriptor is the device's; besides, nothing is written.
+    let fault = unsafe { window.write(work.addr, 0, &[1]) }.unwrap_err();
+    assert_eq!((fault.kind, window.mapped()), (FaultKind::Unmapped, 0));
+    assert_eq!(provider.free_units(), 4, "the device still has four");
+    drop(rx);
+    assert_eq!(provider.free_units(), 8);
 }
