@@ -7,6 +7,7 @@
 //! | [`RxDevice`], [`TxDevice`] | the software NIC, a thread each | hardware |
 //! | [`RxQueue`], [`TxQueue`], [`TxCleaner`] | the driver's side of a queue | a driver's `rx_ring`, `tx_ring`, transmit clean |
 //! | [`Napi`] | the poll loop | `napi_poll` |
+//! | [`port`] | where frames come from and go: captures, a generator | - |
 //! | [`Program`], [`Action`] | what is done with a packet | an XDP program |
 //! | [`Forwarder`] | all of it, from a [`FrameSource`] to a [`FrameSink`] | - |
 //!
@@ -27,6 +28,7 @@ mod forward;
 mod frame;
 mod napi;
 mod nic;
+pub mod port;
 mod program;
 pub mod ring;
 mod rx_queue;
