@@ -1,13 +1,13 @@
 //! Ports: where frames come from and where they go.
 //!
-//! A port is named on a command line: [`InPort`] and [`OutPort`] parse the names, opening them comes next.
+//! A port is named on a command line: [`InPort`] and [`OutPort`] parse the names, [`Input`] opens them.
 //! There are two types for each because a name that is good on one side may mean nothing on the other: nothing comes
 //! out of `null`, nothing goes into `gen`.
 //!
 //! | name        | in                                            | out                                           |
 //! |-------------|-----------------------------------------------|-----------------------------------------------|
 //! | `gen:SIZE`  | [`Generator`]: numbered Ethernet/IPv4/UDP     | -                                             |
-//! | `pcap:FILE` | pcap or pcapng, by content | in the format that came in   |
+//! | `pcap:FILE` | [`CaptureSource`]: pcap or pcapng, by content | [`CaptureSink`]: in the format that came in   |
 //! | `null`      | -                                             | [`Null`]: counts                              |
 //!
 //! What a capture knows about a packet beside its bytes (time, original length, interface, options) does not travel
@@ -16,12 +16,20 @@
 //! between the two threads, nothing grows with what is in flight or dropped, and what no packet owns (sections,
 //! interfaces, names, statistics) comes out where it stood.
 
+mod capture;
 mod generator;
 mod limit;
 mod name;
 mod null;
+mod open;
+mod output;
+mod stamp;
 
+pub use capture::{Advice, Capture, CaptureError, CaptureSink, CaptureSource, Format, Repeat};
 pub use generator::{FrameSize, FrameSizeError, Generator};
 pub use limit::Limit;
 pub use name::{InPort, OutPort, PortNameError, Ports};
 pub use null::Null;
+pub use open::Input;
+pub use output::{OutputError, OutputFile};
+pub use stamp::StampSink;

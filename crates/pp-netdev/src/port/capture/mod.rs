@@ -1,0 +1,187 @@
+//! Captures: pcap and pcapng files, read in records and written the way they were.
+//!
+//! A [`Capture`] is opened and checked once and then read as often as it takes: by its [`CaptureSource`], once for each
+//! repetition, and by its [`CaptureSink`], in step with what arrives there. A *record* is what a capture is made of: the
+//! header of the file, a packet, a block of pcapng. Of a packet's record the crate `pcap_file` says where the frame lies;
+//! everything around it is kept as it is.
+
+mod error;
+mod format;
+mod records;
+mod sink;
+mod source;
+
+use alloc::sync::Arc;
+use core::num::NonZeroU64;
+use core::sync::atomic::AtomicBool;
+use std::fs::File;
+use std::io::{self, Seek};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+pub use error::{Advice, CaptureError};
+pub use format::Format;
+use records::Records;
+pub use sink::CaptureSink;
+pub use source::CaptureSource;
+
+use super::output::OutputError;
+
+/// A capture that was found to be one. Clones share what is read.
+#[derive(Clone, Debug)]
+pub struct Capture {
+    shared: Arc<Shared>,
+}
+
+/// How often a capture is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// So many times.
+    Times(NonZeroU64),
+    /// Until nobody wants more. A capture without packets ends nevertheless.
+    Forever,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    data: Data,
+    format: Format,
+    /// Whether a source came to the end; its sink then brings what comes after the last packet.
+    ended: AtomicBool,
+}
+
+/// What can be read at any place, by several readers.
+#[derive(Debug)]
+enum Data {
+    File(File),
+    Memory(&'static [u8]),
+}
+
+// === impl Capture ===
+
+impl Capture {
+    /// Opens a file. What can be read only once, a pipe for one, is copied to a file without a name first.
+    ///
+    /// # Errors
+    ///
+    /// The file is missing, empty, or no capture; its first record is truncated or damaged.
+    pub fn open(file: &Path) -> Result<Self, CaptureError> {
+        let name = file.display().to_string();
+        match open(file) {
+            Ok(Some(data)) => Self::new(name, Data::File(data)),
+            Ok(None) => Err(CaptureError::Directory { name }),
+            Err(source) => Err(CaptureError::Open { name, source }),
+        }
+    }
+
+    /// A capture that is part of the program.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self, CaptureError> {
+        Self::new(name.to_owned(), Data::Memory(bytes))
+    }
+
+    fn new(name: String, data: Data) -> Result<Self, CaptureError> {
+        let mut head = [0; 4];
+        let mut len = 0;
+        while len < head.len() {
+            match data.read_at(&mut head[len..], len as u64) {
+                Ok(0) => break,
+                Ok(more) => len += more,
+                Err(source) => return Err(CaptureError::Read { name, source }),
+            }
+        }
+        if len == 0 {
+            return Err(CaptureError::Empty { name });
+        }
+        let format = match Format::of(&head[..len]) {
+            Ok(format) => format,
+            Err(advice) => return Err(CaptureError::NotCapture { name, advice }),
+        };
+        let capture = Self { shared: Arc::new(Shared { name, data, format, ended: AtomicBool::new(false) }) };
+        capture.records().next()?;
+        Ok(capture)
+    }
+
+    /// Whether it is pcap or pcapng.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.shared.format
+    }
+
+    /// What messages call it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Reads all of it and counts its packets.
+    ///
+    /// # Errors
+    ///
+    /// It is truncated, damaged or not Ethernet.
+    pub fn count(&self) -> Result<u64, CaptureError> {
+        let mut records = self.records();
+        while records.next()?.is_some() {}
+        Ok(records.packets())
+    }
+
+    /// Its frames, `repeat` times, marked with their place.
+    #[must_use]
+    pub fn source(&self, repeat: Repeat) -> CaptureSource {
+        CaptureSource::new(self, repeat)
+    }
+
+    /// Writes those of its frames that arrive, in their order, to `file`, with all that this capture knows about them.
+    ///
+    /// # Errors
+    ///
+    /// As [`OutputFile::create`](super::OutputFile::create).
+    pub fn sink(&self, file: &Path) -> Result<CaptureSink, OutputError> {
+        CaptureSink::create(self, file)
+    }
+
+    fn records(&self) -> Records {
+        Records::new(Arc::clone(&self.shared))
+    }
+}
+
+/// The file, if it is none of the kind that can't be read; `None` for a directory.
+fn open(file: &Path) -> io::Result<Option<File>> {
+    let mut data = File::open(file)?;
+    let kind = data.metadata()?.file_type();
+    if kind.is_dir() {
+        return Ok(None);
+    }
+    if !kind.is_file() {
+        let mut copy = tempfile::tempfile()?;
+        io::copy(&mut data, &mut copy)?;
+        copy.rewind()?;
+        data = copy;
+    }
+    Ok(Some(data))
+}
+
+// === impl Data ===
+
+impl Data {
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        match self {
+            Self::File(file) => loop {
+                match file.read_at(buffer, at) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => return result,
+                }
+            },
+            Self::Memory(bytes) => {
+                let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+                let len = rest.len().min(buffer.len());
+                buffer[..len].copy_from_slice(&rest[..len]);
+                Ok(len)
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! One reader's way through a capture, record by record.
+
+use alloc::sync::Arc;
+use core::ops::Range;
+
+use super::Shared;
+use super::error::CaptureError;
+use super::format::{Flaw, MAX_RECORD, Parser};
+
+const FIRST_BUFFER: usize = 256 << 10;
+
+/// Reads a capture from its beginning; any number of readers may share one.
+#[derive(Debug)]
+pub(super) struct Records {
+    capture: Arc<Shared>,
+    parser: Parser,
+    buffer: Vec<u8>,
+    /// What of the buffer is filled and not yet passed.
+    unread: Range<usize>,
+    /// Where in the file `unread` begins.
+    at: u64,
+    packets: u64,
+}
+
+/// The header of a file, a packet or a block: places that [`Records::bytes`] takes until the next one is read.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    /// All of it.
+    pub(super) whole: Range<usize>,
+    /// The frame in it; `None` if it is no packet.
+    pub(super) frame: Option<Range<usize>>,
+}
+
+impl Records {
+    pub(super) fn new(capture: Arc<Shared>) -> Self {
+        let parser = Parser::new(capture.format);
+        Self { capture, parser, buffer: Vec::new(), unread: 0..0, at: 0, packets: 0 }
+    }
+
+    /// Begins again; the packets are counted on.
+    pub(super) fn rewind(&mut self) {
+        self.parser = Parser::new(self.capture.format);
+        self.unread = 0..0;
+        self.at = 0;
+    }
+
+    /// Packets passed so far, over all passes.
+    pub(super) fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// The next record; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Record>, CaptureError> {
+        let found = loop {
+            let bytes = &self.buffer[self.unread.clone()];
+            // No bytes are no record cut short: first look whether there are any.
+            let flaw = if bytes.is_empty() {
+                Flaw::Short
+            } else {
+                match self.parser.find(bytes) {
+                    Ok(found) => break found,
+                    Err(flaw) => flaw,
+                }
+            };
+            match flaw {
+                Flaw::Short if self.fill()? => {}
+                Flaw::Short if self.unread.is_empty() => return Ok(None),
+                flaw => return Err(self.error(flaw)),
+            }
+        };
+        let start = self.unread.start;
+        self.unread.start += found.len;
+        self.at += found.len as u64;
+        self.packets += u64::from(found.frame.is_some());
+        let frame = found.frame.map(|frame| start + frame.start..start + frame.end);
+        Ok(Some(Record { whole: start..self.unread.start, frame }))
+    }
+
+    /// The bytes of the latest record, or of a part of it.
+    pub(super) fn bytes(&self, part: Range<usize>) -> &[u8] {
+        &self.buffer[part]
+    }
+
+    /// Reads on; false at the end of the file.
+    fn fill(&mut self) -> Result<bool, CaptureError> {
+        self.buffer.copy_within(self.unread.clone(), 0);
+        self.unread = 0..self.unread.len();
+        if self.unread.end == self.buffer.len() {
+            // Bounded by what a record may claim, so this is done a few times at most.
+            let larger = (self.buffer.len() * 2).clamp(FIRST_BUFFER, 2 * MAX_RECORD);
+            self.buffer.resize(larger, 0);
+        }
+        let at = self.at + self.unread.len() as u64;
+        match self.capture.data.read_at(&mut self.buffer[self.unread.end..], at) {
+            Ok(more) => {
+                self.unread.end += more;
+                Ok(more > 0)
+            }
+            Err(source) => Err(CaptureError::Read { name: self.capture.name.clone(), source }),
+        }
+    }
+
+    fn error(&self, flaw: Flaw) -> CaptureError {
+        let (name, at, packets) = (self.capture.name.clone(), self.at, self.packets);
+        match flaw {
+            Flaw::Short => CaptureError::Truncated { name, at, packets },
+            Flaw::Damaged(what) => CaptureError::Damaged { name, at, packets, what },
+            Flaw::LinkType(link_type) => CaptureError::LinkType { name, packet: packets + 1, link_type },
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Ports, opened.
+
+use std::io;
+
+use super::capture::{Capture, CaptureError, Repeat};
+use super::generator::{FrameSize, Generator};
+use super::name::{InPort, OutPort};
+use super::null::Null;
+use super::output::OutputError;
+use super::stamp::StampSink;
+use crate::{Frame, FrameSink, FrameSource};
+
+/// Where frames come from: opened, and found to be good.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// Frames made up on the spot.
+    Generator(FrameSize),
+    /// The packets of a capture, so many times over.
+    Capture(Capture, Repeat),
+}
+
+// === impl Input ===
+
+impl Input {
+    /// Opens `port`. `repeat` is for captures; a generator never ends.
+    ///
+    /// # Errors
+    ///
+    /// The file is missing, empty or no capture that this crate reads.
+    pub fn open(port: &InPort, repeat: Repeat) -> Result<Self, CaptureError> {
+        Ok(match port {
+            InPort::Gen(size) => Self::Generator(*size),
+            InPort::Pcap(file) => Self::Capture(Capture::open(file)?, repeat),
+        })
+    }
+
+    /// The frames, from the first one.
+    #[must_use]
+    pub fn source(&self) -> Box<dyn FrameSource> {
+        match self {
+            Self::Generator(size) => Box::new(Generator::new(*size)),
+            Self::Capture(capture, repeat) => Box::new(capture.source(*repeat)),
+        }
+    }
+
+    /// Opens `port` for the frames of this input: what a capture knows about them goes into the file as well.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be written.
+    pub fn sink(&self, port: &OutPort) -> Result<Box<dyn FrameSink>, OutputError> {
+        Ok(match (port, self) {
+            (OutPort::Null, _) => Box::new(Null::default()),
+            (OutPort::Pcap(file), Self::Generator(_)) => Box::new(StampSink::create(file)?),
+            (OutPort::Pcap(file), Self::Capture(capture, _)) => Box::new(capture.sink(file)?),
+        })
+    }
+}
+
+// === impl FrameSource, FrameSink for Box ===
+
+impl<S: FrameSource + ?Sized> FrameSource for Box<S> {
+    fn next_frame(&mut self) -> io::Result<Option<Frame<'_>>> {
+        (**self).next_frame()
+    }
+}
+
+impl<S: FrameSink + ?Sized> FrameSink for Box<S> {
+    fn send_frame(&mut self, frame: Frame<'_>) -> io::Result<()> {
+        (**self).send_frame(frame)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        (**self).finish()
+    }
+}

@@ -1,0 +1,273 @@
+//! An output file that is whole or is not there.
+//!
+//! A regular file is written under a hidden name beside its own and takes its place only when it is complete. So the
+//! output may be the input's own file, and what a failed run leaves behind is what was there before. Anything else
+//! (a pipe, a terminal, what lies under `/dev`) has no second name and is written directly.
+
+use core::fmt;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+const BUFFER: usize = 256 << 10;
+
+/// Why an output is not there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutputError {
+    /// It could not be created.
+    #[error("can't write {}: {source}; name a file in a directory that exists and that you may write to", .file.display())]
+    Create {
+        /// What should have been written.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Writing stopped in the middle.
+    #[error("{} was not written: {source}; free some space or name another file", .file.display())]
+    Write {
+        /// What should have been written.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something was written after the end.
+    #[error("{} is complete already; open it again to write it anew", .file.display())]
+    Complete {
+        /// What was complete.
+        file: PathBuf,
+    },
+}
+
+/// A buffered file on its way to its name.
+pub struct OutputFile {
+    file: PathBuf,
+    /// `None` once it is complete.
+    writer: Option<BufWriter<Target>>,
+}
+
+enum Target {
+    /// What `place` will be when all is written.
+    Hidden { temporary: NamedTempFile, place: PathBuf },
+    /// Written as it comes.
+    Direct(File),
+}
+
+// === impl OutputFile ===
+
+impl OutputFile {
+    /// Opens the way to `file`; nothing is seen there before [`finish`](Self::finish).
+    ///
+    /// # Errors
+    ///
+    /// The directory is missing or may not be written to, or `file` is one itself.
+    pub fn create(file: &Path) -> Result<Self, OutputError> {
+        let target = Target::open(file).map_err(|source| OutputError::Create { file: file.to_owned(), source })?;
+        Ok(Self { file: file.to_owned(), writer: Some(BufWriter::with_capacity(BUFFER, target)) })
+    }
+
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// What the system said, a full disk for one; or the file is complete already.
+    #[inline]
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), OutputError> {
+        match &mut self.writer {
+            Some(writer) => writer.write_all(bytes).map_err(|source| write_error(&self.file, source)),
+            None => Err(OutputError::Complete { file: self.file.clone() }),
+        }
+    }
+
+    /// Brings everything to the device and gives the file its name. Twice is as good as once.
+    ///
+    /// # Errors
+    ///
+    /// What the system said; what had the name before still has it.
+    pub fn finish(&mut self) -> Result<(), OutputError> {
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        writer
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)
+            .and_then(Target::finish)
+            .map_err(|source| write_error(&self.file, source))
+    }
+
+    /// The name it was given.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+}
+
+/// For writers of other crates; the errors inside are [`OutputError`]s.
+impl Write for OutputFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Self::write(self, bytes)?;
+        Ok(bytes.len())
+    }
+
+    /// Does nothing: [`finish`](OutputFile::finish) brings everything to the device, once.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for OutputFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutputFile").field("file", &self.file).field("complete", &self.writer.is_none()).finish()
+    }
+}
+
+// === impl OutputError ===
+
+impl From<OutputError> for io::Error {
+    fn from(error: OutputError) -> Self {
+        let kind = match &error {
+            OutputError::Create { source, .. } | OutputError::Write { source, .. } => source.kind(),
+            OutputError::Complete { .. } => io::ErrorKind::InvalidInput,
+        };
+        Self::new(kind, error)
+    }
+}
+
+fn write_error(file: &Path, source: io::Error) -> OutputError {
+    OutputError::Write { file: file.to_owned(), source }
+}
+
+// === impl Target ===
+
+impl Target {
+    fn open(file: &Path) -> io::Result<Self> {
+        let before = match fs::metadata(file) {
+            Ok(there) => Some(there),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        // Under /dev, also what the shell made a regular file: the shell keeps that one open, so it must stay the same.
+        let special = before.as_ref().is_some_and(|there| !there.is_file())
+            || file.starts_with("/dev")
+            || file.starts_with("/proc");
+        if special {
+            return OpenOptions::new().write(true).create(true).truncate(true).open(file).map(Self::Direct);
+        }
+        let mode = match &before {
+            // Whoever may replace a file by its directory may not therefore write it: ask, and keep what it allows.
+            Some(there) => {
+                OpenOptions::new().write(true).open(file)?;
+                there.permissions().mode()
+            }
+            None => 0o666,
+        };
+        // Through links, so that a link stays one.
+        let place = if before.is_some() { fs::canonicalize(file)? } else { file.to_owned() };
+        let directory = match place.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let name = place.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = tempfile::Builder::new()
+            .prefix(&format!(".{name}."))
+            .suffix(".part")
+            .permissions(Permissions::from_mode(mode))
+            .tempfile_in(directory)?;
+        Ok(Self::Hidden { temporary, place })
+    }
+
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Hidden { temporary, place } => {
+                // Some file systems tell of a full disk only here.
+                temporary.as_file().sync_all()?;
+                temporary.persist(place).map(drop).map_err(|error| error.error)
+            }
+            Self::Direct(mut file) => file.flush(),
+        }
+    }
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Hidden { temporary, .. } => temporary.as_file_mut().write(bytes),
+            Self::Direct(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn nothing_is_there_before_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("out");
+        let mut output = OutputFile::create(&file).unwrap();
+        output.write(b"some").unwrap();
+        assert!(!file.exists());
+        output.finish().unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"some");
+        assert_eq!(names(directory.path()), ["out"]);
+        assert!(matches!(output.write(b"more"), Err(OutputError::Complete { .. })));
+        output.finish().unwrap();
+    }
+
+    #[test]
+    fn a_dropped_output_leaves_what_was_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("out");
+        fs::write(&file, b"before").unwrap();
+        let mut output = OutputFile::create(&file).unwrap();
+        output.write(&[0; 2 * BUFFER]).unwrap();
+        drop(output);
+        assert_eq!(fs::read(&file).unwrap(), b"before");
+        assert_eq!(names(directory.path()), ["out"]);
+    }
+
+    #[test]
+    fn permissions_are_kept_and_links_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("out"), directory.path().join("link"));
+        fs::write(&file, b"before").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let mut output = OutputFile::create(&link).unwrap();
+        output.write(b"after").unwrap();
+        output.finish().unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"after");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn what_cannot_be_written_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        for bad in [directory.path().to_owned(), directory.path().join("missing/out")] {
+            let error = OutputFile::create(&bad).unwrap_err();
+            assert!(matches!(error, OutputError::Create { .. }), "{error}");
+            assert!(error.to_string().starts_with(&format!("can't write {}: ", bad.display())), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_full_device_is_an_error_at_the_latest_at_the_end() {
+        let mut output = OutputFile::create(Path::new("/dev/full")).unwrap();
+        output.write(b"little").unwrap();
+        let error = output.finish().unwrap_err();
+        assert!(error.to_string().contains("No space left on device"), "{error}");
+        let mut output = OutputFile::create(Path::new("/dev/full")).unwrap();
+        assert!((0..3).any(|_| output.write(&[0; BUFFER / 2 + 1]).is_err()));
+    }
+}
