@@ -18,7 +18,6 @@
 
 mod capture;
 mod generator;
-mod limit;
 mod name;
 mod null;
 mod open;
@@ -27,7 +26,6 @@ mod stamp;
 
 pub use capture::{Advice, Capture, CaptureError, CaptureSink, CaptureSource, Format, Repeat};
 pub use generator::{FrameSize, FrameSizeError, Generator};
-pub use limit::Limit;
 pub use name::{InPort, OutPort, PortNameError, Ports};
 pub use null::Null;
 pub use open::Input;
