@@ -1,12 +1,14 @@
 //! Ports end to end without a device between: what a capture's source gives, its sink writes back byte for byte.
 
+#![allow(clippy::std_instead_of_core, reason = "as in the crate")]
+
 #[path = "support/captures.rs"]
 #[allow(dead_code, unreachable_pub, reason = "Shared with the program's tests, which use the rest.")]
 mod captures;
 
-use core::num::NonZeroU64;
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use captures::{Fraction, Order};

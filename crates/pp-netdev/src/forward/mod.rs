@@ -195,6 +195,7 @@ impl<P: Program> Forwarder<P> {
             let report = PoolReport {
                 name: handle.name().to_owned(),
                 stats,
+                provider: polled.rx.pool().provider(),
                 posted: polled.rx.posted() as usize,
                 in_use: stats.in_use(),
                 provider_allocs_at_10_percent: polled.provider_allocs_at_10_percent,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pp_core::Stats;
+use pp_core::{Description, Stats};
 
 use super::live::Live;
 use crate::window::Faults;
@@ -84,6 +84,8 @@ pub struct PoolReport {
     pub name: String,
     /// Its statistics.
     pub stats: Stats,
+    /// What its provider said of itself, with these pages out.
+    pub provider: Description,
     /// Pages that lie in the receive ring.
     pub posted: usize,
     /// Pages out of the pool. The same as `posted`, or a page was lost on the way.

@@ -3,8 +3,8 @@
 //! One frame is built once; each next one differs in its number and in the UDP checksum that follows from it, so a frame
 //! costs ten stores whatever its size.
 
-use std::str::FromStr;
 use std::io;
+use std::str::FromStr;
 
 use crate::{Frame, FrameSource};
 

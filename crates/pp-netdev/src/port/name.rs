@@ -1,8 +1,8 @@
 //! The names of ports on a command line.
 
 use std::fmt;
-use std::str::FromStr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use super::generator::{FrameSize, FrameSizeError};
 

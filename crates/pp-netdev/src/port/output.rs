@@ -4,7 +4,7 @@
 //! output may be the input's own file, and what a failed run leaves behind is what was there before. Anything else
 //! (a pipe, a terminal, what lies under `/dev`) has no second name and is written directly.
 
-use core::fmt;
+use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;

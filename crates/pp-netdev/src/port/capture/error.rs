@@ -1,6 +1,6 @@
 //! What is wrong with a capture, in one sentence, with what to do.
 
-use core::fmt;
+use std::fmt;
 use std::io;
 
 /// Why a capture can't be read, or not to its end.

@@ -1,6 +1,6 @@
 //! Where the frames lie in the records of the two formats.
 
-use core::ops::Range;
+use std::ops::Range;
 
 use pcap_file::Endianness;
 use pcap_file::pcap::{PcapParseError, PcapParser};

@@ -11,13 +11,13 @@ mod records;
 mod sink;
 mod source;
 
-use alloc::sync::Arc;
-use core::num::NonZeroU64;
-use core::sync::atomic::AtomicBool;
 use std::fs::File;
 use std::io::{self, Seek};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub use error::{Advice, CaptureError};
 pub use format::Format;

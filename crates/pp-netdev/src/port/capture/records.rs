@@ -1,7 +1,7 @@
 //! One reader's way through a capture, record by record.
 
-use alloc::sync::Arc;
-use core::ops::Range;
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::Shared;
 use super::error::CaptureError;

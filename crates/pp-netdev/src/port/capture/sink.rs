@@ -1,8 +1,8 @@
 //! A capture, written again.
 
-use core::sync::atomic::Ordering;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use super::error::CaptureError;
 use super::records::{Record, Records};

@@ -1,7 +1,7 @@
 //! The frames of a capture.
 
-use core::sync::atomic::Ordering;
 use std::io;
+use std::sync::atomic::Ordering;
 
 use super::records::{Record, Records};
 use super::{Capture, Repeat};
