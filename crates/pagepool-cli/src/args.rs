@@ -1,0 +1,220 @@
+//! What can be said on the command line.
+
+use std::num::NonZeroU64;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pp_netdev::port::{InPort, OutPort};
+
+/// A recycling pool of DMA-ready pages, at work.
+#[derive(Debug, Parser)]
+#[command(name = "pagepool", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Forward packets from one port to another through two software NICs, and say what the pool did
+    ///
+    /// Without arguments it forwards a capture that is part of the program, over and over until a hundred times the
+    /// pool's size has passed, and ends by itself within seconds.
+    #[command(after_help = PORTS)]
+    Forward(ForwardArgs),
+}
+
+const PORTS: &str = "\
+Ports:
+  gen[:SIZE]   frames of SIZE bytes made up on the spot, numbered Ethernet/IPv4/UDP (only --in; SIZE 60 unless given)
+  pcap:FILE    a pcap or pcapng file; on the way out in the format, and with the times, that came in
+  null         counts and forgets (only --out)
+
+Exit code: 0 all went well or Ctrl-C, 1 a run could not be finished, 2 the command line can't be meant.";
+
+/// `pagepool forward`.
+#[derive(Debug, Args)]
+pub(crate) struct ForwardArgs {
+    /// Where packets come from: gen[:SIZE] or pcap:FILE [default: a capture that is part of the program]
+    #[arg(long = "in", value_name = "PORT")]
+    pub(crate) input: Option<InPort>,
+
+    /// Where packets go: pcap:FILE or null
+    #[arg(long = "out", value_name = "PORT", default_value = "null")]
+    pub(crate) output: OutPort,
+
+    /// What gives the pool its pages
+    #[arg(long, value_enum, default_value_t = ProviderName::Buddy)]
+    pub(crate) provider: ProviderName,
+
+    /// What becomes of each packet
+    #[arg(long, value_enum, default_value_t = ActionName::Forward)]
+    pub(crate) action: ActionName,
+
+    /// End after so many packets came in
+    #[arg(long, value_name = "N", conflicts_with = "seconds")]
+    pub(crate) count: Option<NonZeroU64>,
+
+    /// End after so many seconds [default for gen: 5]
+    #[arg(long, value_name = "S")]
+    pub(crate) seconds: Option<Seconds>,
+
+    /// Read the capture so many times [default: once]
+    #[arg(long, value_name = "N")]
+    pub(crate) repeat: Option<NonZeroU64>,
+
+    /// Pages that the pool's ring has places for, from 64 to 16384
+    #[arg(long, value_name = "N", default_value = "1024")]
+    pub(crate) pool_size: Pages,
+
+    /// Bytes of a page, a power of two from 2048 to 65536
+    #[arg(long, value_name = "BYTES", default_value = "4096")]
+    pub(crate) page_size: PageSize,
+
+    /// The most pages the pool may have from its provider at any time [default: no limit]
+    #[arg(long, value_name = "PAGES")]
+    pub(crate) limit: Option<Pages>,
+
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The providers this build has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProviderName {
+    /// Split and coalesced blocks of one mapping
+    Buddy,
+    /// Every page from and to the system allocator: what a pool is for, seen by its absence
+    Passthrough,
+}
+
+/// The verdicts this build has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ActionName {
+    /// Send it out as it came in
+    Forward,
+    /// Forget it
+    Drop,
+    /// Send it out with its two addresses exchanged
+    SwapMac,
+}
+
+/// A time that a run may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seconds(pub(crate) Duration);
+
+/// A number of pages, not yet held against anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pages(pub(crate) u64);
+
+/// Bytes of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PageSize(usize);
+
+/// A value that an option can't have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ValueError {
+    #[error("no time that a run could take; give seconds over 0, as in 5 or 0.5")]
+    Seconds,
+    #[error("no number of pages; give a whole number over 0 that fits into this machine's addresses")]
+    Pages,
+    #[error("no number of bytes that fits into this machine's addresses; give a power of two from 2048 to 65536")]
+    Unaddressable,
+    #[error("not a power of two; give one from 2048 to 65536, as in 4096")]
+    NotPowerOfTwo,
+    #[error("no size that a page can have; give a power of two from 2048 to 65536, as in 4096")]
+    PageSize,
+}
+
+// === impl Seconds ===
+
+impl FromStr for Seconds {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        text.parse()
+            .ok()
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .filter(|duration| !duration.is_zero())
+            .map(Self)
+            .ok_or(ValueError::Seconds)
+    }
+}
+
+// === impl Pages ===
+
+impl FromStr for Pages {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        text.parse().ok().filter(|pages| *pages > 0).map(Self).ok_or(ValueError::Pages)
+    }
+}
+
+// === impl PageSize ===
+
+impl PageSize {
+    const SMALLEST: usize = 2 << 10;
+    const LARGEST: usize = 64 << 10;
+
+    pub(crate) fn bytes(self) -> usize {
+        self.0
+    }
+}
+
+impl FromStr for PageSize {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse::<usize>() {
+            // What is a number and yet does not parse is too large to be one here.
+            Err(_) if digits => Err(ValueError::Unaddressable),
+            Err(_) => Err(ValueError::PageSize),
+            Ok(bytes) if bytes != 0 && !bytes.is_power_of_two() => Err(ValueError::NotPowerOfTwo),
+            Ok(bytes) if !(Self::SMALLEST..=Self::LARGEST).contains(&bytes) => Err(ValueError::PageSize),
+            Ok(bytes) => Ok(Self(bytes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn page_sizes_are_powers_of_two_in_range() {
+        for (text, bytes) in [("2048", 2048), ("4096", 4096), ("65536", 65536)] {
+            assert_eq!(text.parse(), Ok(PageSize(bytes)));
+        }
+        for (text, error) in [
+            ("0", ValueError::PageSize),
+            ("1024", ValueError::PageSize),
+            ("131072", ValueError::PageSize),
+            ("", ValueError::PageSize),
+            ("4k", ValueError::PageSize),
+            ("-4096", ValueError::PageSize),
+            ("3000", ValueError::NotPowerOfTwo),
+            ("99999999999999999999999", ValueError::Unaddressable),
+        ] {
+            assert_eq!(text.parse::<PageSize>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn seconds_may_have_a_fraction_but_not_be_none() {
+        assert_eq!("0.5".parse(), Ok(Seconds(Duration::from_millis(500))));
+        for text in ["0", "-1", "nan", "inf", "1e300", "soon", ""] {
+            assert_eq!(text.parse::<Seconds>(), Err(ValueError::Seconds), "{text}");
+        }
+    }
+}

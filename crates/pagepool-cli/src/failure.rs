@@ -1,0 +1,64 @@
+//! Why there is no report, in one sentence.
+
+use std::io;
+use std::process::ExitCode;
+
+use pp_core::BuildError;
+use pp_netdev::port::{CaptureError, OutputError};
+use pp_netdev::{ForwardError, WindowError};
+use pp_provider_buddy::BuddyError;
+use pp_provider_passthrough::SizeError;
+
+/// What ended the program early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    // --- the command line can't be meant
+    #[error("--repeat reads a capture again, but `{port}` never ends; leave --repeat out, or say --count or --seconds")]
+    RepeatedGenerator { port: String },
+    #[error(
+        "a pool of {pages} pages is too small, the devices' rings alone hold {least}; give --pool-size {least} or more"
+    )]
+    PoolTooSmall { pages: u64, least: u64 },
+    #[error(
+        "a pool of {pages} pages is too large, its ring has at most {most} places; give --pool-size {most} or less"
+    )]
+    PoolTooLarge { pages: u64, most: u64 },
+    #[error(
+        "a limit of {limit} pages is too small, the receive ring alone holds {least}; give --limit {least} or more, or a smaller --pool-size"
+    )]
+    LimitTooSmall { limit: u64, least: u64 },
+    #[error("a pool like this can't be built: {0}")]
+    Build(#[from] BuildError),
+
+    // --- the run could not be finished
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    #[error("no memory for the pool: {0}")]
+    Buddy(#[from] BuddyError),
+    #[error("no memory for the pool: {0}")]
+    PassThrough(#[from] SizeError),
+    #[error("the devices' window can't be made: {0}")]
+    Window(#[from] WindowError),
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    #[error("Ctrl-C can't be caught: {0}; end other programs and try again")]
+    Signals(#[from] ctrlc::Error),
+    #[error("the report can't be written: {0}; the packets were forwarded")]
+    Report(io::Error),
+}
+
+impl Failure {
+    /// 2 where the command line can't be meant, 1 otherwise.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::RepeatedGenerator { .. }
+            | Self::PoolTooSmall { .. }
+            | Self::PoolTooLarge { .. }
+            | Self::LimitTooSmall { .. }
+            | Self::Build(_) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}

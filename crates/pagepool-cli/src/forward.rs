@@ -1,0 +1,156 @@
+//! `pagepool forward`: pool, devices and ports put together, run, and looked at.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use pp_core::{DmaDirection, Host, PagePool, PoolBuilder, PoolHandle};
+use pp_netdev::port::OutPort;
+use pp_netdev::{Action, DmaWindow, ForwardConfig, Forwarder, StopFlag};
+use pp_provider_buddy::Buddy;
+use pp_provider_passthrough::PassThrough;
+
+use crate::args::{ActionName, ForwardArgs, ProviderName};
+use crate::failure::Failure;
+use crate::plan::Plan;
+use crate::progress::{Progress, Sight, TICK};
+use crate::report::{Alloc, PoolReport, Recycle, Report};
+use crate::sizes::{BAG, CACHE, Sizes};
+use crate::{signals, table};
+
+/// Runs it, and prints what it did.
+///
+/// # Errors
+///
+/// [`Failure`]; nothing was printed then, and no output file was begun that is not whole.
+pub(crate) fn run(args: &ForwardArgs) -> Result<(), Failure> {
+    let sizes = Sizes::new(args)?;
+    let plan = Plan::new(args)?;
+    let report = forward(args, sizes, &plan)?;
+    print(args, &report).or_else(|error| match error.kind() {
+        // Whoever reads it has read enough.
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(Failure::Report(error)),
+    })
+}
+
+fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Failure> {
+    let window = Arc::new(DmaWindow::new(sizes.pages, sizes.page)?);
+    let mut builder = builder(args.provider, sizes)?
+        .name("rx0")
+        .pool_size(sizes.pool)
+        .cache(CACHE)
+        .returners(1, BAG)
+        .dma(Arc::clone(&window), DmaDirection::Bidirectional);
+    if let Some(limit) = sizes.limit {
+        builder = builder.limit(limit);
+    }
+    let pool = builder.build()?;
+    let handle = pool.handle();
+
+    let stop = StopFlag::new();
+    signals::stop_on_ctrl_c(&stop)?;
+    let mut config = ForwardConfig::default();
+    config.rx_ring = sizes.ring;
+    config.tx_ring = sizes.ring;
+    config.limit = plan.count;
+    config.duration = plan.time;
+    config.expected = plan.expected;
+    config.observe_every = TICK;
+    config.stop = stop;
+
+    // The source first: what is wrong with it should leave no trace where the output would go.
+    let mut source = plan.input.source();
+    let mut sink = plan.input.sink(&args.output)?;
+    let action = match args.action {
+        ActionName::Forward => Action::Forward,
+        ActionName::Drop => Action::Drop,
+        ActionName::SwapMac => Action::SwapMac,
+    };
+    let progress = Progress::new(plan.total());
+    let result = Forwarder::new(pool, window, action, config).run(&mut *source, &mut *sink, |seen| {
+        let traffic = &seen.traffic;
+        progress.show(Sight {
+            packets_in: traffic.packets_in,
+            packets_out: traffic.packets_out,
+            dropped: traffic.dropped,
+        });
+    });
+    progress.finish();
+    Ok(to_report(&result?, &handle))
+}
+
+/// The pool's builder on the provider of that name.
+fn builder(provider: ProviderName, sizes: Sizes) -> Result<PoolBuilder<Host>, Failure> {
+    Ok(match provider {
+        ProviderName::Buddy => {
+            let bytes = sizes.pages * sizes.page;
+            PagePool::builder(Buddy::builder().unit_bytes(sizes.page).anonymous(bytes).build()?)
+        }
+        ProviderName::Passthrough => PagePool::builder(PassThrough::with_sizes(sizes.page, 0)?),
+    })
+}
+
+fn to_report(run: &pp_netdev::Report, handle: &PoolHandle<Host>) -> Report {
+    let traffic = &run.traffic;
+    let pools = run.pools.iter().map(|pool| {
+        let stats = &pool.stats;
+        PoolReport {
+            id: handle.id() as u64,
+            name: pool.name.clone(),
+            provider: pool.provider.name,
+            page_size: handle.page_bytes(),
+            inflight: stats.inflight() as u64,
+            in_use: pool.in_use as u64,
+            posted: pool.posted as u64,
+            limit: handle.limit().map(|limit| limit as u64),
+            limit_hits: stats.limit_hits as u64,
+            fragmentation_index: pool.provider.fragmentation_index.map(f64::from),
+            alloc: Alloc {
+                fast: stats.alloc.fast as u64,
+                slow: stats.alloc.slow as u64,
+                slow_high_order: stats.alloc.slow_high_order as u64,
+                empty: stats.alloc.empty as u64,
+                refill: stats.alloc.refill as u64,
+                waive: stats.alloc.waive as u64,
+            },
+            recycle: Recycle {
+                cached: stats.recycle.cached as u64,
+                cache_full: stats.recycle.cache_full as u64,
+                ring: stats.recycle.ring as u64,
+                ring_full: stats.recycle.ring_full as u64,
+                released_refcnt: stats.recycle.released_refcnt as u64,
+            },
+            recycled_percent: stats.recycled_percent(),
+            provider_allocs: stats.hold as u64,
+            provider_releases: stats.released as u64,
+            provider_allocs_at_10_percent: pool.provider_allocs_at_10_percent.map(|pages| pages as u64),
+        }
+    });
+    let mpps = if run.seconds > 0.0 { traffic.packets_in as f64 / run.seconds / 1e6 } else { 0.0 };
+    Report {
+        packets_in: traffic.packets_in,
+        packets_out: traffic.packets_out,
+        dropped: traffic.dropped,
+        bytes: traffic.bytes_in,
+        seconds: run.seconds,
+        mpps,
+        pools: pools.collect(),
+    }
+}
+
+/// On standard output, unless the packets go there.
+fn print(args: &ForwardArgs, report: &Report) -> io::Result<()> {
+    let taken = matches!(&args.output, OutPort::Pcap(file)
+        if ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| file.as_os_str() == *name));
+    if taken { write(&mut io::stderr().lock(), args, report) } else { write(&mut io::stdout().lock(), args, report) }
+}
+
+fn write(out: &mut impl Write, args: &ForwardArgs, report: &Report) -> io::Result<()> {
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, report)?;
+        writeln!(out)?;
+    } else {
+        table::write(out, report)?;
+    }
+    out.flush()
+}

@@ -1,0 +1,73 @@
+//! What a run did, in the words that scripts rely on.
+
+use serde::Serialize;
+
+/// The object that `--json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    /// Packets the first device took from the port.
+    pub(crate) packets_in: u64,
+    /// Packets the second device gave to the port.
+    pub(crate) packets_out: u64,
+    /// The others: dropped by verdict, or because they fit no page.
+    pub(crate) dropped: u64,
+    /// Bytes of the packets that came in.
+    pub(crate) bytes: u64,
+    /// From the first packet to the last.
+    pub(crate) seconds: f64,
+    /// Millions of packets in, a second.
+    pub(crate) mpps: f64,
+    /// The pools, as they were before they were torn down.
+    pub(crate) pools: Vec<PoolReport>,
+}
+
+/// One pool.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PoolReport {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) provider: &'static str,
+    /// Bytes.
+    pub(crate) page_size: usize,
+    /// Pages on the pool's books.
+    pub(crate) inflight: u64,
+    /// Of those, the ones neither in its cache nor in its ring.
+    pub(crate) in_use: u64,
+    /// Of those, the ones that lie in a device's rings.
+    pub(crate) posted: u64,
+    pub(crate) limit: Option<u64>,
+    pub(crate) limit_hits: u64,
+    /// From 0, one piece, towards 1, all in pieces; the buddy provider alone knows it.
+    pub(crate) fragmentation_index: Option<f64>,
+    pub(crate) alloc: Alloc,
+    pub(crate) recycle: Recycle,
+    /// Returns that went to cache or ring, of all returns.
+    pub(crate) recycled_percent: f64,
+    /// Pages.
+    pub(crate) provider_allocs: u64,
+    /// Pages.
+    pub(crate) provider_releases: u64,
+    /// `provider_allocs` when a tenth of the run was over; none where the run ended before.
+    pub(crate) provider_allocs_at_10_percent: Option<u64>,
+}
+
+/// Where allocations were served from.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Alloc {
+    pub(crate) fast: u64,
+    pub(crate) slow: u64,
+    pub(crate) slow_high_order: u64,
+    pub(crate) empty: u64,
+    pub(crate) refill: u64,
+    pub(crate) waive: u64,
+}
+
+/// Where returns went.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Recycle {
+    pub(crate) cached: u64,
+    pub(crate) cache_full: u64,
+    pub(crate) ring: u64,
+    pub(crate) ring_full: u64,
+    pub(crate) released_refcnt: u64,
+}

@@ -1,0 +1,89 @@
+//! The report for people.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{CellAlignment, Table};
+use indicatif::HumanCount;
+
+use crate::report::{PoolReport, Report};
+
+/// Two tables: what passed, and what each pool did.
+///
+/// # Errors
+///
+/// What the writer says.
+pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let bytes_per_second = if report.seconds > 0.0 { report.bytes as f64 / report.seconds } else { 0.0 };
+    let mut traffic = new_table(&["packets in", "packets out", "dropped", "bytes", "seconds", "Mpps", "Gbit/s"]);
+    traffic.add_row([
+        count(report.packets_in),
+        count(report.packets_out),
+        count(report.dropped),
+        count(report.bytes),
+        format!("{:.3}", report.seconds),
+        format!("{:.3}", report.mpps),
+        format!("{:.2}", bytes_per_second * 8.0 / 1e9),
+    ]);
+    align(&mut traffic, 0);
+    writeln!(out, "{traffic}")?;
+
+    let names = report.pools.iter().map(|pool| format!("pool {} ({})", pool.id, pool.name));
+    let mut pools = new_table(&[]);
+    pools.set_header(std::iter::once(String::new()).chain(names));
+    for (name, value) in ROWS {
+        pools.add_row(std::iter::once((*name).to_owned()).chain(report.pools.iter().map(value)));
+    }
+    align(&mut pools, 1);
+    writeln!(out, "{pools}")
+}
+
+type Row = (&'static str, fn(&PoolReport) -> String);
+
+const ROWS: &[Row] = &[
+    ("provider", |pool| pool.provider.to_owned()),
+    ("page size", |pool| count(pool.page_size as u64)),
+    ("pages in flight", |pool| count(pool.inflight)),
+    ("  in use", |pool| count(pool.in_use)),
+    ("  of those posted to a device", |pool| count(pool.posted)),
+    ("limit", |pool| or_dash(pool.limit.map(count))),
+    ("limit hits", |pool| count(pool.limit_hits)),
+    ("fragmentation index", |pool| or_dash(pool.fragmentation_index.map(|index| format!("{index:.3}")))),
+    ("alloc fast", |pool| count(pool.alloc.fast)),
+    ("alloc refill", |pool| count(pool.alloc.refill)),
+    ("alloc slow", |pool| count(pool.alloc.slow)),
+    ("alloc slow, high order", |pool| count(pool.alloc.slow_high_order)),
+    ("alloc empty", |pool| count(pool.alloc.empty)),
+    ("alloc waive", |pool| count(pool.alloc.waive)),
+    ("recycle cached", |pool| count(pool.recycle.cached)),
+    ("recycle cache full", |pool| count(pool.recycle.cache_full)),
+    ("recycle ring", |pool| count(pool.recycle.ring)),
+    ("recycle ring full", |pool| count(pool.recycle.ring_full)),
+    ("recycle released", |pool| count(pool.recycle.released_refcnt)),
+    ("recycled", |pool| format!("{:.2} %", pool.recycled_percent)),
+    ("pages from provider", |pool| count(pool.provider_allocs)),
+    ("  of those at 10 % of the run", |pool| or_dash(pool.provider_allocs_at_10_percent.map(count))),
+    ("pages back to provider", |pool| count(pool.provider_releases)),
+];
+
+fn new_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_header(header.iter().copied());
+    table
+}
+
+/// Numbers to the right, from the `first` column on.
+fn align(table: &mut Table, first: usize) {
+    for column in table.column_iter_mut().skip(first) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+fn count(value: u64) -> String {
+    HumanCount(value).to_string()
+}
+
+fn or_dash(value: Option<impl Display>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
