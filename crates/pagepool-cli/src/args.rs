@@ -53,7 +53,7 @@ pub(crate) struct ForwardArgs {
     pub(crate) action: ActionName,
 
     /// End after so many packets came in
-    #[arg(long, value_name = "N", conflicts_with = "seconds")]
+    #[arg(long, value_name = "N", value_parser = times, conflicts_with = "seconds")]
     pub(crate) count: Option<NonZeroU64>,
 
     /// End after so many seconds [default for gen: 5]
@@ -61,7 +61,7 @@ pub(crate) struct ForwardArgs {
     pub(crate) seconds: Option<Seconds>,
 
     /// Read the capture so many times [default: once]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = times)]
     pub(crate) repeat: Option<NonZeroU64>,
 
     /// Pages that the pool's ring has places for, from 64 to 16384
@@ -118,6 +118,8 @@ pub(crate) struct PageSize(usize);
 pub(crate) enum ValueError {
     #[error("no time that a run could take; give seconds over 0, as in 5 or 0.5")]
     Seconds,
+    #[error("no number that can be counted to; give a whole number from 1 to 18446744073709551615")]
+    Times,
     #[error("no number of pages; give a whole number over 0 that fits into this machine's addresses")]
     Pages,
     #[error("no number of bytes that fits into this machine's addresses; give a power of two from 2048 to 65536")]
@@ -126,6 +128,11 @@ pub(crate) enum ValueError {
     NotPowerOfTwo,
     #[error("no size that a page can have; give a power of two from 2048 to 65536, as in 4096")]
     PageSize,
+}
+
+/// A number of packets or of repetitions.
+fn times(text: &str) -> Result<NonZeroU64, ValueError> {
+    text.parse().map_err(|_| ValueError::Times)
 }
 
 // === impl Seconds ===

@@ -39,6 +39,10 @@ pub(crate) enum Failure {
     Buddy(#[from] BuddyError),
     #[error("no memory for the pool: {0}")]
     PassThrough(#[from] SizeError),
+    #[error(
+        "no memory for the run: its threads and buffers need {mib} MiB more; end other programs, or raise the limit (ulimit -v)"
+    )]
+    Headroom { mib: usize },
     #[error("the devices' window can't be made: {0}")]
     Window(#[from] WindowError),
     #[error(transparent)]
@@ -56,8 +60,8 @@ impl Failure {
             Self::RepeatedGenerator { .. }
             | Self::PoolTooSmall { .. }
             | Self::PoolTooLarge { .. }
-            | Self::LimitTooSmall { .. }
-            | Self::Build(_) => ExitCode::from(2),
+            | Self::LimitTooSmall { .. } => ExitCode::from(2),
+            Self::Build(error) if *error != BuildError::OutOfMemory => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

@@ -66,6 +66,7 @@ fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Fail
         ActionName::Drop => Action::Drop,
         ActionName::SwapMac => Action::SwapMac,
     };
+    headroom()?;
     let progress = Progress::new(plan.total());
     let result = Forwarder::new(pool, window, action, config).run(&mut *source, &mut *sink, |seen| {
         let traffic = &seen.traffic;
@@ -77,6 +78,14 @@ fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Fail
     });
     progress.finish();
     Ok(to_report(&result?, &handle))
+}
+
+/// Whether there is memory for the stacks of the threads, and for what they allocate: asked in time, because a thread that
+/// finds none can only abort.
+fn headroom() -> Result<(), Failure> {
+    const MIB: usize = 24;
+    let mut room = Vec::<u8>::new();
+    room.try_reserve_exact(MIB << 20).map_err(|_| Failure::Headroom { mib: MIB })
 }
 
 /// The pool's builder on the provider of that name.

@@ -16,7 +16,7 @@ pub enum CaptureError {
         source: io::Error,
     },
     /// It could be opened, but reading stopped.
-    #[error("can't read the capture {name}: {source}; copy it to a disk that works and try again")]
+    #[error("can't read the capture {name}: {source}; try again, or copy it to another disk first")]
     Read {
         /// The capture.
         name: String,

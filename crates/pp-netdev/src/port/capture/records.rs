@@ -1,5 +1,6 @@
 //! One reader's way through a capture, record by record.
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -88,6 +89,10 @@ impl Records {
         if self.unread.end == self.buffer.len() {
             // Bounded by what a record may claim, so this is done a few times at most.
             let larger = (self.buffer.len() * 2).clamp(FIRST_BUFFER, 2 * MAX_RECORD);
+            if self.buffer.try_reserve_exact(larger - self.buffer.len()).is_err() {
+                let source = io::ErrorKind::OutOfMemory.into();
+                return Err(CaptureError::Read { name: self.capture.name.clone(), source });
+            }
             self.buffer.resize(larger, 0);
         }
         let at = self.at + self.unread.len() as u64;
