@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Forward(ForwardArgs),
 }
 
+const IN: &str = "Where packets come from: gen[:SIZE] or pcap:FILE [default: a capture that is part of the program]";
+
 const PORTS: &str = "\
 Ports:
   gen[:SIZE]   frames of SIZE bytes made up on the spot, numbered Ethernet/IPv4/UDP (only --in; SIZE 60 unless given)
@@ -36,8 +38,8 @@ Exit code: 0 all went well or Ctrl-C, 1 a run could not be finished, 2 the comma
 /// `pagepool forward`.
 #[derive(Debug, Args)]
 pub(crate) struct ForwardArgs {
-    /// Where packets come from: gen[:SIZE] or pcap:FILE [default: a capture that is part of the program]
-    #[arg(long = "in", value_name = "PORT")]
+    /// Where packets come from.
+    #[arg(long = "in", value_name = "PORT", help = IN)]
     pub(crate) input: Option<InPort>,
 
     /// Where packets go: pcap:FILE or null
@@ -56,11 +58,11 @@ pub(crate) struct ForwardArgs {
     #[arg(long, value_name = "N", value_parser = times, conflicts_with = "seconds")]
     pub(crate) count: Option<NonZeroU64>,
 
-    /// End after so many seconds [default for gen: 5]
+    /// End after so many seconds; `gen` without `--count` runs 5
     #[arg(long, value_name = "S")]
     pub(crate) seconds: Option<Seconds>,
 
-    /// Read the capture so many times [default: once]
+    /// Read the capture so many times, once unless given
     #[arg(long, value_name = "N", value_parser = times)]
     pub(crate) repeat: Option<NonZeroU64>,
 
@@ -72,7 +74,7 @@ pub(crate) struct ForwardArgs {
     #[arg(long, value_name = "BYTES", default_value = "4096")]
     pub(crate) page_size: PageSize,
 
-    /// The most pages the pool may have from its provider at any time [default: no limit]
+    /// The most pages the pool may have from its provider at any time
     #[arg(long, value_name = "PAGES")]
     pub(crate) limit: Option<Pages>,
 
