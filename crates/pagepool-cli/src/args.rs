@@ -88,7 +88,7 @@ pub(crate) struct ForwardArgs {
 pub(crate) enum ProviderName {
     /// Split and coalesced blocks of one mapping
     Buddy,
-    /// Every page from and to the system allocator: what a pool is for, seen by its absence
+    /// Every page from and to the system allocator
     Passthrough,
 }
 

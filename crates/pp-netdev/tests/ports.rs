@@ -111,6 +111,20 @@ fn pcapng_comes_out_as_it_went_in() {
 }
 
 #[test]
+fn records_larger_than_any_buffer_are_copied() {
+    let files = Files::new();
+    let order = Order::Big;
+    let frames = [captures::frame(0, 60), captures::frame(1, 262_144), captures::frame(2, 60)];
+    let pcap = captures::pcap(order, Fraction::Micro, &frames);
+    let mut pcapng = [captures::section(order), captures::interface(order, 1, 0)].concat();
+    pcapng.extend(captures::block(order, 10, &vec![7; 5 << 20]));
+    pcapng.extend(captures::enhanced(order, 0, 0, &frames[1]));
+    for content in [pcap, pcapng] {
+        assert!(copy(&files.with("a", &content), ONCE, same) == content);
+    }
+}
+
+#[test]
 fn the_source_gives_the_frames_in_order() {
     let files = Files::new();
     let frames = captures::frames(500);
@@ -338,4 +352,41 @@ fn generated_frames_become_a_capture() {
     let content = fs::read(&file).unwrap();
     assert_eq!(content[..4], 0xa1b2_3c4d_u32.to_le_bytes());
     assert_eq!(content[24 + 12..24 + 16], 100_u32.to_le_bytes());
+}
+
+/// Bytes changed at random: what is still a capture comes out as it is, everything else gets a sentence.
+#[test]
+fn a_damaged_capture_is_refused_or_copied_as_it_is() {
+    let files = Files::new();
+    let frames: Vec<_> = (0..20).map(|number| captures::frame(number, 60 + number as usize)).collect();
+    let bases = [captures::pcap(Order::Big, Fraction::Nano, &frames), captures::pcapng(&frames)];
+    // xorshift64: the same bytes on every run.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let (mut copied, mut refused) = (0, 0);
+    for _ in 0..1500 {
+        let mut content = bases[random(2)].clone();
+        for _ in 0..=random(3) {
+            // As often in the headers as anywhere.
+            let at = if random(2) == 0 { random(200) } else { random(content.len()) };
+            content[at] = [0, 0xff, content[at] ^ (1 << random(8)), random(256) as u8][random(4)];
+        }
+        let input = files.with("a", &content);
+        match Capture::open(&input).and_then(|capture| capture.count().map(|_| capture)) {
+            Err(error) => {
+                refused += 1;
+                assert!(error.to_string().contains("; "), "no advice in: {error}");
+            }
+            Ok(_) => {
+                copied += 1;
+                assert!(copy(&input, ONCE, same) == content);
+            }
+        }
+    }
+    assert!(copied > 100 && refused > 100, "{copied} copied, {refused} refused");
 }

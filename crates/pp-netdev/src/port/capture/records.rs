@@ -8,7 +8,7 @@ use super::Shared;
 use super::error::CaptureError;
 use super::format::{Flaw, MAX_RECORD, Parser};
 
-const FIRST_BUFFER: usize = 256 << 10;
+const FIRST_BUFFER: usize = 128 << 10;
 
 /// Reads a capture from its beginning; any number of readers may share one.
 #[derive(Debug)]
@@ -86,14 +86,10 @@ impl Records {
     fn fill(&mut self) -> Result<bool, CaptureError> {
         self.buffer.copy_within(self.unread.clone(), 0);
         self.unread = 0..self.unread.len();
-        if self.unread.end == self.buffer.len() {
-            // Bounded by what a record may claim, so this is done a few times at most.
-            let larger = (self.buffer.len() * 2).clamp(FIRST_BUFFER, 2 * MAX_RECORD);
-            if self.buffer.try_reserve_exact(larger - self.buffer.len()).is_err() {
-                let source = io::ErrorKind::OutOfMemory.into();
-                return Err(CaptureError::Read { name: self.capture.name.clone(), source });
-            }
-            self.buffer.resize(larger, 0);
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; FIRST_BUFFER];
+        } else if self.unread.end == self.buffer.len() {
+            self.grow()?;
         }
         let at = self.at + self.unread.len() as u64;
         match self.capture.data.read_at(&mut self.buffer[self.unread.end..], at) {
@@ -103,6 +99,17 @@ impl Records {
             }
             Err(source) => Err(CaptureError::Read { name: self.capture.name.clone(), source }),
         }
+    }
+
+    /// Doubles the buffer. A record claims a bounded size, so this is done a few times at most.
+    fn grow(&mut self) -> Result<(), CaptureError> {
+        let more = self.buffer.len().min(2 * MAX_RECORD);
+        if self.buffer.try_reserve_exact(more).is_err() {
+            let source = io::ErrorKind::OutOfMemory.into();
+            return Err(CaptureError::Read { name: self.capture.name.clone(), source });
+        }
+        self.buffer.resize(self.buffer.len() + more, 0);
+        Ok(())
     }
 
     fn error(&self, flaw: Flaw) -> CaptureError {
