@@ -41,6 +41,16 @@
 //! | [`exposed_memfd`](BuddyBuilder::exposed_memfd) | `Buddy<L, Exposed>` | made to be written by others too |
 //! | [`fd`](BuddyBuilder::fd) | `Buddy<L, Exposed>` | no seal proves that nobody else has a caller's file mapped for writing |
 //!
+//! # Callouts
+//!
+//! * Pages that are not there at their first touch, because a cgroup, tmpfs or the huge pages are used up, kill
+//!   the process (OOM or SIGBUS). [`Prefault::Now`](crate::Prefault) turns that into an error of `build`.
+//! * A child of `fork` gets a copy of anonymous and no view of `memfd` regions: two writers of one `Host` page would
+//!   be one too many.
+//! * Whoever may open `/dev/udmabuf` can turn a file from [`Buddy::share_fd`] into writable memory on kernels before 6.13,
+//!   where that driver looked past `F_SEAL_FUTURE_WRITE`. Share with such a process only what it may write.
+//! * A region without [`node`](BuddyBuilder::node) counts as node 0, wherever its pages come to lie.
+//!
 //! # Features
 //!
 //! `std` (on): mapped memory, nodes, and a mutex that sleeps. Without it the crate needs `alloc` for its tables, takes
@@ -48,6 +58,8 @@
 //! same name.
 #![no_std]
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
+// The text above speaks of mapped memory too, which needs `std` on Linux.
+#![cfg_attr(not(all(feature = "std", target_os = "linux")), allow(rustdoc::broken_intra_doc_links))]
 
 extern crate alloc;
 #[cfg(any(feature = "std", test))]

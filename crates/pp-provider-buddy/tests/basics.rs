@@ -1,5 +1,6 @@
 //! Each verb once, by its plain meaning.
 #![cfg(not(any(loom, shuttle)))]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod common;
 
@@ -87,7 +88,7 @@ fn fragmentation_index_counts_missing_merges() {
     let buddy = Buddy::static_memory(memory_at(32 << 10, 32 << 10, 0)).unwrap();
     let units = alloc(&*buddy, 0, 8);
     assert_eq!(buddy.fragmentation_index(), 0.0, "nothing is free");
-    let (even, odd): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| span(unit).0 / 4096 % 2 == 0);
+    let (even, odd): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| (span(unit).0 / 4096).is_multiple_of(2));
     release_bulk(&*buddy, even);
     // Four free units, four pieces, one at best: (4 - 1) / (4 - 1).
     assert_eq!(buddy.fragmentation_index(), 1.0);
@@ -198,4 +199,46 @@ fn scribbled_links_hand_nothing_out_twice() {
         release_bulk(&*buddy, units);
         assert_eq!(buddy.free_units(), 8);
     }
+}
+
+mod types {
+    use pp_core::lock::SpinLock;
+    use pp_core::{Backing, Exposed, Home, Host};
+    use pp_provider_buddy::{Buddy, BuddyProvider, DefaultLock};
+    use static_assertions::{assert_impl_all, assert_not_impl_any};
+
+    assert_impl_all!(Buddy: Send, Sync, Clone, Into<Home<BuddyProvider<DefaultLock, Host>>>);
+    assert_impl_all!(Buddy<SpinLock, Exposed>: Send, Sync, Clone);
+    assert_impl_all!(BuddyProvider<DefaultLock, Host>: Backing<Access = Host>);
+    assert_impl_all!(BuddyProvider<DefaultLock, Exposed>: Backing<Access = Exposed>);
+    assert_not_impl_any!(BuddyProvider<DefaultLock, Exposed>: Backing<Access = Host>);
+}
+
+#[test]
+fn the_default_lock_excludes() {
+    use pp_core::lock::Locked;
+    let value = Locked::<DefaultLock, (usize, usize)>::new((0, 0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20_000 {
+                    value.with(|(a, b)| {
+                        *a += 1;
+                        assert_eq!(*a, *b + 1);
+                        *b += 1;
+                    });
+                }
+            });
+        }
+    });
+    assert_eq!(value.with(|pair| *pair), (80_000, 80_000));
+}
+
+#[test]
+fn debug_texts_name_what_they_show() {
+    let builder = Buddy::builder().static_memory(memory_at(32 << 10, 32 << 10, 0));
+    assert!(format!("{builder:?}").starts_with("BuddyBuilder { settings: Settings { unit_bytes: 4096"));
+    let buddy = builder.build().unwrap();
+    assert!(format!("{buddy:?}").contains("\"buddy\"") && format!("{buddy:?}").contains("free_units: 8"));
+    assert!(format!("{:?}", *buddy).contains("access: \"host\""));
 }

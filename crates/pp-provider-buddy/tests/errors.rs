@@ -1,5 +1,6 @@
 //! Impossible wishes, and what is said about them.
 #![cfg(not(any(loom, shuttle)))]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod common;
 

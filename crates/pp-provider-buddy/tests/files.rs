@@ -1,5 +1,6 @@
 //! Memory that other processes can see: who may write it, and that it cannot vanish.
 #![cfg(all(feature = "std", target_os = "linux", not(any(loom, shuttle))))]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod common;
 

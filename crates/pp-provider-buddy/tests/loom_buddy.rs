@@ -1,5 +1,6 @@
 //! Every interleaving, within a bound, of a bulk allocation and releases.
 #![cfg(all(loom, feature = "loom"))]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 #[path = "common/body.rs"]
 mod body;

@@ -3,6 +3,7 @@
 //! With every pair of free buddies joined at once, the free blocks follow from the set of free units alone: they are the
 //! largest aligned blocks that fit into it. So the model needs no free lists, and all counts must agree exactly.
 #![cfg(not(any(loom, shuttle)))]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod common;
 

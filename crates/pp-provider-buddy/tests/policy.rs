@@ -1,5 +1,6 @@
 //! Locks, nodes and the reserve.
 #![cfg(not(any(loom, shuttle)))]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod common;
 
@@ -7,8 +8,8 @@ use core::cell::Cell;
 
 use common::*;
 use pp_core::lock::{RawLock, SpinLock};
-use pp_core::{Host, MemoryProvider, NodeId};
-use pp_provider_buddy::{Buddy, BuddyBuilder, BuddyError};
+use pp_core::{Exposed, Host, MemoryProvider, NodeId, RegionMemory};
+use pp_provider_buddy::{Buddy, BuddyBuilder, BuddyError, DefaultLock};
 
 thread_local! {
     static LOCKED: Cell<usize> = const { Cell::new(0) };
@@ -41,6 +42,14 @@ fn with<L: RawLock>(builder: BuddyBuilder<L, Host>, units: usize) -> BuddyBuilde
     let bytes = units * 4096;
     // SAFETY: nobody else knows the memory.
     unsafe { builder.exclusive_memory(Heap::new(bytes, bytes.next_power_of_two(), 0)) }
+}
+
+#[test]
+fn memory_of_any_kind_counts_as_written_by_others() {
+    let heap = Heap::new(32 << 10, 32 << 10, 0);
+    let base = heap.base();
+    let buddy: Buddy<DefaultLock, Exposed> = Buddy::builder().memory(heap).build().unwrap();
+    assert_eq!((buddy.total_units(), buddy.regions()[0].base()), (8, base));
 }
 
 #[test]

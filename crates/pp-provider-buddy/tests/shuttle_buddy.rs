@@ -1,17 +1,19 @@
 //! Random and PCT schedules of the same body, at sizes that loom cannot reach.
+//!
+//! No must-fail twin here: nothing between a lock and its unlock is a scheduling point of shuttle that finds the
+//! free lists half changed, so an open lock is loom's to find.
 #![cfg(all(shuttle, feature = "shuttle"))]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 #[path = "common/body.rs"]
 mod body;
 mod common;
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use body::{Size, Spawn, bulk_against_release};
 use common::*;
-use pp_core::sync::Mutant;
 use pp_provider_buddy::DefaultLock;
 
 struct Shuttle;
@@ -34,10 +36,11 @@ fn large() -> Size {
 fn shuttle_buddy_bulk_against_release_random() {
     let outcomes = Arc::new(Mutex::new(BTreeSet::new()));
     let record = outcomes.clone();
-    shuttle::check_random(
-        move || drop(record.lock().unwrap().insert(bulk_against_release::<Shuttle, DefaultLock>(&large()))),
-        2000,
-    );
+    let body = move || {
+        let got = bulk_against_release::<Shuttle, DefaultLock>(&large());
+        record.lock().unwrap().insert(got);
+    };
+    shuttle::check_random(body, 10_000);
     let outcomes = outcomes.lock().unwrap();
     println!("taken {outcomes:?}");
     assert!(outcomes.len() > 1);
@@ -46,14 +49,9 @@ fn shuttle_buddy_bulk_against_release_random() {
 
 #[test]
 fn shuttle_buddy_bulk_against_release_pct() {
-    shuttle::check_pct(|| drop(bulk_against_release::<Shuttle, DefaultLock>(&large())), 2000, 3);
-}
-
-#[test]
-fn shuttle_buddy_open_lock_is_found() {
-    let explored = catch_unwind(AssertUnwindSafe(|| {
-        Mutant::OpenLock
-            .run(|| shuttle::check_random(|| drop(bulk_against_release::<Shuttle, DefaultLock>(&large())), 2000));
-    }));
-    assert!(explored.is_err(), "a lock that does not lock went unnoticed");
+    let body = || {
+        let got = bulk_against_release::<Shuttle, DefaultLock>(&large());
+        assert!((24..=64).contains(&got));
+    };
+    shuttle::check_pct(body, 10_000, 3);
 }

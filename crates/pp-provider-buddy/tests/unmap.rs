@@ -1,5 +1,6 @@
 //! The memory goes with its last owner. Alone in its process, so that nobody else takes the addresses meanwhile.
 #![cfg(all(feature = "std", target_os = "linux", not(any(loom, shuttle))))]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 mod common;
 

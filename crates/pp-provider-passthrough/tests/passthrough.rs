@@ -1,5 +1,6 @@
 //! The null case keeps pp-core's promises too.
 #![cfg(not(any(loom, shuttle)))]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -144,4 +145,45 @@ fn span_is_odd(unit: &Unit) -> bool {
 
 fn scope_release(pages: &PassThrough, units: Vec<Unit>) {
     units.into_iter().for_each(|unit| pages.release(unit));
+}
+
+#[test]
+fn what_was_lost_outside_is_freed_with_the_provider() {
+    use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::alloc::{GlobalAlloc, Layout, System};
+
+    /// Counts live blocks of one odd size.
+    struct Counting;
+    static LIVE: AtomicUsize = AtomicUsize::new(0);
+    const BYTES: usize = 1 << 23;
+
+    // SAFETY: passes everything on to the system's allocator.
+    unsafe impl GlobalAlloc for Counting {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            // SAFETY: the caller's promise.
+            unsafe { System.alloc(layout) }
+        }
+        unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+            LIVE.fetch_add(usize::from(layout.size() == BYTES), Relaxed);
+            // SAFETY: the caller's promise.
+            unsafe { System.alloc_zeroed(layout) }
+        }
+        unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+            LIVE.fetch_sub(usize::from(layout.size() == BYTES), Relaxed);
+            // SAFETY: the caller's promise.
+            unsafe { System.dealloc(memory, layout) }
+        }
+    }
+    #[global_allocator]
+    static ALLOCATOR: Counting = Counting;
+
+    let pages = PassThrough::with_sizes(BYTES, 0).unwrap();
+    let mut units = alloc(&*pages, 0, 3);
+    assert_eq!(LIVE.load(Relaxed), 3);
+    pages.release(units.remove(0));
+    assert_eq!(LIVE.load(Relaxed), 2, "nothing is kept");
+    drop(units);
+    assert_eq!(LIVE.load(Relaxed), 2);
+    drop(pages);
+    assert_eq!(LIVE.load(Relaxed), 0);
 }
