@@ -19,17 +19,20 @@
 //!
 //! ```
 //! # #[cfg(all(feature = "std", target_os = "linux"))] {
-//! use pp_core::{MemoryProvider, NodeId};
+//! use pp_core::{NodeId, PagePool};
 //! use pp_provider_buddy::Buddy;
 //!
 //! let buddy = Buddy::anonymous(8 << 20)?; // 8 MiB in units of 4 KiB
-//! assert_eq!(buddy.free_units(), 2048);
-//! assert_eq!(buddy.fragmentation_index(), 0.0);
+//! let mut rx = PagePool::builder(&buddy).name("rx0").build()?;
+//! let mut tx = PagePool::builder(&buddy).name("tx0").build()?; // the same memory
+//! let (mut page, other) = (rx.alloc()?, tx.alloc()?);
+//! page[..4].copy_from_slice(b"ping");
+//! assert_eq!(buddy.free_units(), 2048 - 2 * 64); // each pool refilled its cache
 //!
 //! let jumbo = Buddy::builder().unit_bytes(16 << 10).node(NodeId(0)).reserve_units(16).anonymous(8 << 20).build()?;
-//! assert_eq!(jumbo.geometry().unit_bytes, 16 << 10);
+//! assert_eq!(PagePool::builder(jumbo).build()?.page_bytes(), 16 << 10);
 //! # }
-//! # Ok::<(), pp_provider_buddy::BuddyError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Who else can write the memory

@@ -51,9 +51,11 @@ unsafe impl Sync for Blocking {}
 // SAFETY: exclusion is loom's mutex, whose guard lives from `lock` to `unlock`.
 unsafe impl RawLock for Blocking {
     fn lock(&self) {
-        let guard = self.mutex.lock().unwrap();
-        // SAFETY: held, so nobody else is at the cell; the mutex is boxed and outlives the guard, which is dropped first.
-        unsafe { *self.guard.get() = Some(core::mem::transmute::<MutexGuard<'_, ()>, MutexGuard<'static, ()>>(guard)) };
+        // SAFETY: boxed, and dropped after the guard: the field comes later.
+        let mutex: &'static loom::sync::Mutex<()> = unsafe { &*core::ptr::from_ref(&*self.mutex) };
+        let guard = mutex.lock().unwrap();
+        // SAFETY: held, so nobody else is at the cell.
+        unsafe { *self.guard.get() = Some(guard) };
     }
     unsafe fn unlock(&self) {
         // SAFETY: the caller holds the lock. The guard is moved out first: dropping it lets the next one in.

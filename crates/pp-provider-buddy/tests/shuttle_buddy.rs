@@ -28,6 +28,11 @@ impl Spawn for Shuttle {
     }
 }
 
+/// How many schedules, settable for long runs.
+fn iterations() -> usize {
+    std::env::var("SHUTTLE_ITERATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000)
+}
+
 fn large() -> Size {
     Size { units: 64, out: 40, releasers: 4, want: 16, rounds: 4 }
 }
@@ -40,7 +45,7 @@ fn shuttle_buddy_bulk_against_release_random() {
         let got = bulk_against_release::<Shuttle, DefaultLock>(&large());
         record.lock().unwrap().insert(got);
     };
-    shuttle::check_random(body, 10_000);
+    shuttle::check_random(body, iterations());
     let outcomes = outcomes.lock().unwrap();
     println!("taken {outcomes:?}");
     assert!(outcomes.len() > 1);
@@ -53,5 +58,5 @@ fn shuttle_buddy_bulk_against_release_pct() {
         let got = bulk_against_release::<Shuttle, DefaultLock>(&large());
         assert!((24..=64).contains(&got));
     };
-    shuttle::check_pct(body, 10_000, 3);
+    shuttle::check_pct(body, iterations(), 3);
 }

@@ -13,16 +13,15 @@
 //! # Examples
 //!
 //! ```
-//! use pp_core::MemoryProvider;
+//! use pp_core::PagePool;
 //! use pp_provider_passthrough::PassThrough;
 //!
-//! let pages = PassThrough::new();
-//! assert_eq!(pages.geometry().unit_bytes, 4096);
-//! assert_eq!(pages.describe().name, "passthrough");
+//! let mut pool = PagePool::builder(PassThrough::new()).build()?; // 4 KiB
+//! assert_eq!((pool.alloc()?.len(), pool.provider().name), (4096, "passthrough"));
 //!
-//! let jumbo = PassThrough::with_sizes(16 << 10, 2)?;
-//! assert_eq!(jumbo.geometry().max_order, 2); // up to 64 KiB in one piece
-//! # Ok::<(), pp_provider_passthrough::SizeError>(())
+//! let jumbo = PassThrough::with_sizes(16 << 10, 2)?; // 16 KiB, up to 64 KiB in one piece
+//! assert_eq!(PagePool::builder(&jumbo).order(2).build()?.page_bytes(), 64 << 10);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![no_std]
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn)]

@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use pp_core::lock::SpinLock;
-use pp_core::{Descriptor, Home, MemoryProvider, Request, Unit, UnitDrain, UnitSink};
+use pp_core::{Descriptor, Home, MemoryProvider, PagePool, Request, Unit, UnitDrain, UnitSink};
 use pp_provider_passthrough::{PassThrough, PassThroughProvider, SizeError};
 
 fn alloc(provider: &dyn MemoryProvider, order: u8, count: usize) -> Vec<Unit> {
@@ -136,6 +136,20 @@ fn threads_release_what_another_allocates() {
             });
         }
     });
+    assert_eq!((pages.units_out(), pages.stray_releases()), (0, 0));
+}
+
+#[test]
+fn a_pool_takes_and_gives_back() {
+    let pages = PassThrough::new();
+    let mut pool = PagePool::builder(&pages).build().unwrap();
+    let mut held: Vec<_> = (0..200).map(|_| pool.alloc().unwrap()).collect();
+    assert!(held.iter_mut().all(|page| page.iter().all(|byte| *byte == 0)));
+    held.iter_mut().for_each(|page| page.fill(1));
+    held.truncate(100);
+    drop(pool);
+    assert_eq!((pages.units_out(), held[99][4095]), (100, 1));
+    drop(held);
     assert_eq!((pages.units_out(), pages.stray_releases()), (0, 0));
 }
 
