@@ -67,8 +67,9 @@ mod waiting {
     use super::{Access, Context, Future, Pin, Poll, Shutdown};
     use alloc::sync::Arc;
     use alloc::task::Wake;
+    use core::time::Duration;
     use std::thread::{self, Thread};
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     struct Unpark(Thread);
 
