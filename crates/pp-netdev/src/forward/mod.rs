@@ -98,7 +98,7 @@ pub struct Forwarder<P> {
 }
 
 /// What the poll loop's thread hands back.
-struct Polled {
+struct Outcome {
     rx: RxQueue,
     result: Result<(), NapiError>,
     provider_allocs_at_10_percent: Option<usize>,
@@ -168,7 +168,7 @@ impl<P: Program> Forwarder<P> {
                         provider_allocs_at_10_percent = Some(rx.pool().stats().hold);
                     }
                 });
-                Polled { rx, result, provider_allocs_at_10_percent }
+                Outcome { rx, result, provider_allocs_at_10_percent }
             })?;
 
             watch.until_all_ended(&config, stop, start, || {

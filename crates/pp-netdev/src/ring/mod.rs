@@ -15,7 +15,9 @@
 //! loaded with Acquire; that pair carries the page's bytes along. No index is shared: who may go on is seen in the
 //! descriptor, so the two sides write no line that the other one polls for nothing.
 
-mod ends;
+mod cleaner;
+mod device;
+mod poster;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -24,7 +26,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use pp_core::{Descriptor, Host, Page};
 
 use crate::bell::Bell;
-pub use ends::{Cleaner, Completed, Completion, DeviceEnd, PostError, Poster, Work};
+pub use cleaner::{Cleaner, Completed};
+pub use device::{Completion, DeviceEnd, Work};
+pub use poster::{PostError, Poster};
 
 /// One descriptor. The device reads and writes all of it but `page`.
 #[derive(Debug)]

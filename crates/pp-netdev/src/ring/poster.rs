@@ -1,0 +1,133 @@
+//! The driver's end of a ring that gives pages to the device.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use pp_core::{Host, Page};
+
+use super::{EMPTY, Left, POSTED, Ring};
+
+/// The driver's end that gives pages to the device.
+#[derive(Debug)]
+pub struct Poster {
+    ring: Arc<Ring>,
+    tail: usize,
+}
+
+/// Why a page was not posted. The page comes back with it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PostError {
+    /// Every descriptor is in use.
+    Full(Page<Host>),
+    /// The page has no DMA address.
+    NotMapped(Page<Host>),
+}
+
+// === impl Poster ===
+
+impl Poster {
+    pub(super) fn new(ring: Arc<Ring>) -> Self {
+        Poster { ring, tail: 0 }
+    }
+
+    /// How many descriptors the ring has.
+    pub fn descriptors(&self) -> u32 {
+        self.ring.slots.len() as u32
+    }
+
+    /// Whether the next descriptor is empty.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        // Acquire: pairs with the Release in `Cleaner`, whose read of the descriptor happens before we overwrite it.
+        self.ring.slots[self.tail].state.load(Ordering::Acquire) == EMPTY
+    }
+
+    /// Gives `page` to the device: `len` bytes of room, or `len` bytes to transmit.
+    ///
+    /// The device finds it at once if it is awake; [`kick`](Poster::kick) wakes it.
+    ///
+    /// # Errors
+    ///
+    /// [`PostError`], with the page.
+    #[inline]
+    pub fn post(&mut self, page: Page<Host>, len: u32, mark: u64) -> Result<(), PostError> {
+        if !self.has_room() {
+            return Err(PostError::Full(page));
+        }
+        let Some(addr) = page.dma_addr() else {
+            return Err(PostError::NotMapped(page));
+        };
+        let slot = &self.ring.slots[self.tail];
+        slot.addr.store(addr.0, Ordering::Relaxed);
+        slot.len.store(len, Ordering::Relaxed);
+        slot.mark.store(mark, Ordering::Relaxed);
+        slot.page.store(page.into_raw().as_ptr(), Ordering::Relaxed);
+        // Release: pairs with the Acquire in `DeviceEnd::work` and `Cleaner::take`; hands the descriptor over, and
+        // with it whatever the CPU wrote into the page.
+        slot.state.store(POSTED, Ordering::Release);
+        self.tail = self.ring.after(self.tail);
+        Ok(())
+    }
+
+    /// Rings the device's doorbell: once a burst of posts.
+    #[inline]
+    pub fn kick(&self) {
+        self.ring.bells.device.ring();
+    }
+
+    /// Whether and how the device left.
+    #[inline]
+    pub fn device_left(&self) -> Option<Left> {
+        self.ring.device.left()
+    }
+
+    /// Whether and how the cleaner left.
+    #[inline]
+    pub fn cleaner_left(&self) -> Option<Left> {
+        self.ring.cleaner.left()
+    }
+
+    /// Leaves with everything posted that there was to post.
+    pub fn finish(self) {
+        self.leave(Left::Complete);
+        // `drop` sees that we have left.
+    }
+
+    fn leave(&self, how: Left) {
+        if self.ring.poster.left().is_none() {
+            self.ring.poster.leave(how);
+            self.ring.bells.device.ring();
+            self.ring.bells.cleaner.ring();
+        }
+    }
+}
+
+impl Drop for Poster {
+    fn drop(&mut self) {
+        self.leave(Left::Abandoned);
+    }
+}
+
+// === impl PostError ===
+
+impl PostError {
+    /// The page that was not posted.
+    pub fn into_page(self) -> Page<Host> {
+        match self {
+            PostError::Full(page) | PostError::NotMapped(page) => page,
+        }
+    }
+}
+
+impl fmt::Display for PostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PostError::Full(_) => "no descriptor of the ring is empty; clean completed ones first",
+            PostError::NotMapped(_) => "the page has no DMA address; build its pool with .dma(window, direction)",
+        })
+    }
+}
+
+impl std::error::Error for PostError {}
