@@ -44,7 +44,8 @@ fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Fail
     if let Some(limit) = sizes.limit {
         builder = builder.limit(limit);
     }
-    let pool = builder.build()?;
+    let mut pool = builder.build()?;
+    warm_up(&mut pool, sizes.outside);
     let handle = pool.handle();
 
     let stop = StopFlag::new();
@@ -78,6 +79,17 @@ fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Fail
     });
     progress.finish();
     Ok(to_report(&result?, &handle))
+}
+
+/// Fetches as many pages as can ever be outside at once, and puts them into the pool. The fullest moment comes by chance,
+/// early or late; fetched before, its pages are no figure of the traffic, and what the provider is asked for afterwards is
+/// a sign that pages do not come back.
+fn warm_up(pool: &mut PagePool<Host>, pages: usize) {
+    // Where there are fewer the devices do with fewer.
+    let fetched: Vec<_> = std::iter::from_fn(|| pool.alloc().ok()).take(pages).collect();
+    for page in fetched {
+        pool.recycle_direct(page);
+    }
 }
 
 /// Whether there is memory for the stacks of the threads, and for what they allocate: asked in time, because a thread that

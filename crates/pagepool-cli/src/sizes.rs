@@ -32,6 +32,8 @@ pub(crate) struct Sizes {
     pub(crate) ring: NonZeroU32,
     /// Pages that there can be at once.
     pub(crate) pages: usize,
+    /// Pages that can be outside the pool at once: in both devices' rings, and in the hands that return them.
+    pub(crate) outside: usize,
     /// Bytes of each.
     pub(crate) page: usize,
     /// The most pages from the provider.
@@ -57,13 +59,15 @@ impl Sizes {
             return Err(Failure::LimitTooSmall { limit, least: ring });
         }
         let pool = pages as usize;
+        let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(Self {
             pool,
+            outside: (2 * ring as usize + BAG).min(limit.unwrap_or(usize::MAX)),
             // The conversion can't fail: from 32 to 512.
             ring: NonZeroU32::try_from(ring as u32).unwrap_or(NonZeroU32::MIN),
             pages: pool + 2 * ring as usize + CACHE + BAG + IN_HANDS,
             page: args.page_size.bytes(),
-            limit: limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            limit,
         })
     }
 }

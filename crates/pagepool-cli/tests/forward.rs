@@ -122,7 +122,7 @@ fn drop_drops_and_leaves_a_capture_without_packets() {
     assert_eq!((&report["packets_in"], &report["packets_out"]), (&5000.into(), &0.into()));
     assert_eq!(report["dropped"], 5000);
     // Dropped pages go straight back into the cache.
-    assert_eq!(report["pools"][0]["recycle"]["cached"], 5000);
+    assert!(number(&report["pools"][0]["recycle"]["cached"]) >= 5000);
     assert_eq!(files.read("out"), captures::pcap_header(Order::Little, Fraction::Micro, 1));
 }
 
@@ -186,11 +186,14 @@ fn generated_packets_become_a_capture_that_can_be_forwarded() {
 #[test]
 fn steady_state_leaves_the_provider_alone() {
     for provider in ["buddy", "passthrough"] {
-        let report = forward(&["--in", "gen", "--count", "2000000", "--provider", provider]);
-        let pool = &report["pools"][0];
-        assert_eq!(pool["provider_allocs"], pool["provider_allocs_at_10_percent"], "{pool:#}");
-        assert_eq!(pool["provider_releases"], 0);
-        assert!(pool["recycled_percent"].as_f64().unwrap() > 99.9);
+        for traffic in [&[][..], &["--in", "gen", "--count", "1000000"], &["--pool-size", "64"], &["--action", "drop"]]
+        {
+            let report = forward(&[traffic, &["--provider", provider]].concat());
+            let pool = &report["pools"][0];
+            assert_eq!(pool["provider_allocs"], pool["provider_allocs_at_10_percent"], "{pool:#}");
+            assert_eq!(pool["provider_releases"], 0);
+            assert_eq!(pool["recycled_percent"], 100.0);
+        }
     }
 }
 
