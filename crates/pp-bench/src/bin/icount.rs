@@ -1,9 +1,26 @@
-//! One case, run so many times: what the instruction gate runs under callgrind.
-use pp_core::{Home, PagePool, doc::Heap};
-use std::hint::black_box;
+//! `icount CASE N`: one case, N iterations, for a program that counts instructions. `cargo xtask icount` runs it with N
+//! and with 2N and compares the difference with `instructions.toml`.
+//!
+//! | case | an iteration |
+//! |---|---|
+//! | `single` | one page out and straight back in, of the pool that the default builder returns: the promise |
+//! | `single-limit` | the same with a limit and a watermark |
+//! | `single-hooks` | the same with page-in and page-out hooks |
+//! | `single-dma-sync` | the same with DMA and a sync for the device at every return |
+//! | `napi64` | 64 pages out, one call each, then 64 back, one call each |
+//! | `bulk64` | 64 pages out in one call, back in one call |
+//! | `ring` | one page out, then dropped; every 64 iterations contain one refill from the ring |
+//!
+//! Statistics and owner checks are on, as always, and the pool is another crate's, as it is for its users.
+
+use core::hint::black_box;
+use core::mem::MaybeUninit;
+use std::process::ExitCode;
+
+use pp_core::{Counting, DmaDirection, Home, Identity, Page, PageBatch, PagePool, PoolBuilder, doc::Heap};
 
 #[inline(never)]
-fn direct(pool: &mut PagePool, n: usize) {
+fn single(pool: &mut PagePool, n: usize) {
     for _ in 0..n {
         if let Ok(page) = pool.alloc() {
             pool.recycle_direct(page);
@@ -11,8 +28,78 @@ fn direct(pool: &mut PagePool, n: usize) {
     }
 }
 
-fn main() {
-    let n: usize = black_box(std::env::args().nth(2).unwrap().parse().unwrap());
-    let mut pool = PagePool::builder(Home::new(Heap::new(4096, 256))).build().unwrap();
-    direct(&mut pool, n);
+#[inline(never)]
+fn napi64(pool: &mut PagePool, n: usize) {
+    let mut held = [const { MaybeUninit::<Page>::uninit() }; 64];
+    for _ in 0..n {
+        let mut count = 0;
+        while count < held.len() {
+            let Ok(page) = pool.alloc() else { break };
+            held[count].write(page);
+            count += 1;
+        }
+        for place in &held[..count] {
+            // SAFETY: written above, and not read again before it is written again.
+            pool.recycle_direct(unsafe { place.assume_init_read() });
+        }
+    }
+}
+
+#[inline(never)]
+fn bulk64(pool: &mut PagePool, n: usize) {
+    let mut batch = PageBatch::<64>::new();
+    for _ in 0..n {
+        pool.alloc_into(&mut batch);
+        pool.recycle_batch(&mut batch);
+    }
+}
+
+#[inline(never)]
+fn ring(pool: &mut PagePool, n: usize) {
+    for _ in 0..n {
+        if let Ok(page) = pool.alloc() {
+            drop(page);
+        }
+    }
+}
+
+fn plain() -> PoolBuilder {
+    PagePool::builder(Home::new(Heap::new(4096, 256)))
+}
+
+type Case = (fn(&mut PagePool, usize), PoolBuilder);
+
+fn case(name: &str) -> Option<Case> {
+    Some(match name {
+        "single" => (single, plain()),
+        "single-limit" => (single, plain().limit(200).watermark(100, |_| {})),
+        "single-hooks" => (single, plain().page_in(|_| {}).page_out(|_| {})),
+        "single-dma-sync" => {
+            let device = Counting::new(Identity);
+            (single, plain().dma(device, DmaDirection::FromDevice).dma_sync(0, 4096))
+        }
+        "napi64" => (napi64, plain()),
+        "bulk64" => (bulk64, plain()),
+        "ring" => (ring, plain()),
+        _ => return None,
+    })
+}
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let chosen = args.next().and_then(|name| case(&name));
+    let (Some((run, builder)), Some(n)) = (chosen, args.next().and_then(|n| n.parse().ok())) else {
+        eprintln!("icount: usage: icount CASE N, with one of the cases that crates/pp-bench/instructions.toml lists");
+        return ExitCode::from(2);
+    };
+    match builder.build() {
+        Ok(mut pool) => {
+            run(&mut pool, black_box(n));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("icount: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
