@@ -307,6 +307,17 @@ impl BlockRef {
         self.0
     }
 
+    /// The place of the cache with this index, right behind the block.
+    ///
+    /// # Safety
+    ///
+    /// `index` is less than the cache's capacity.
+    #[inline(always)]
+    pub(crate) unsafe fn place(&self, index: usize) -> *mut Place {
+        // SAFETY: `Block::create` allocated the cache behind the block, and the pointer is the allocation's own.
+        unsafe { self.0.as_ptr().add(1).cast::<Place>().add(index) }
+    }
+
     /// A reference from one that was leaked with [`core::mem::forget`].
     ///
     /// # Safety

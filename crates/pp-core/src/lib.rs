@@ -30,6 +30,7 @@ mod block;
 mod books;
 mod builder;
 mod completion;
+mod consumer;
 mod descriptor;
 mod dma;
 #[doc(hidden)]

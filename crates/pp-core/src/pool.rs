@@ -1,25 +1,23 @@
 //! The consumer's side of a pool.
 
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 use core::cell::Cell;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use crate::access::{Access, Host};
 use crate::batch::PageBatch;
-use crate::block::{Block, BlockRef, Place, Table};
+use crate::block::{Block, BlockRef, Place};
+use crate::consumer::{Consumer, Entry};
 use crate::descriptor::Descriptor;
 use crate::dma::DmaRange;
 use crate::error::AllocError;
 use crate::handle::PoolHandle;
-use crate::hooks::Zeroing;
 use crate::page::Page;
 use crate::provider::{Description, NodeId};
-use crate::put::{self, Outbox};
-use crate::ring::{RingReader, Step};
 use crate::shutdown::Shutdown;
 use crate::stats::{ConsumerCounts, Stats};
-use crate::sync::{Ordering, load_unshared};
+use crate::sync::load_unshared;
 
 /// Which memory node a pool prefers (`nid` in the kernel).
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,14 +39,6 @@ impl NodePolicy {
             NodePolicy::Local(local) => Some(local()),
         }
     }
-}
-
-/// What a page that enters the cache needs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
-    pub(crate) zeroing: Zeroing,
-    pub(crate) sync: bool,
-    pub(crate) check_node: bool,
 }
 
 /// A recycling pool of pages, held by the one context that allocates.
@@ -86,17 +76,9 @@ pub struct PagePool<A: Access = Host> {
     /// How many pages the inline paths may fill the cache up to: its capacity, or 0 for pools that must do more for a page.
     /// Those then fall through a compare that is there anyway, and only they pay.
     inline_capacity: usize,
-    pub(crate) entry: Entry,
-    pub(crate) node: NodePolicy,
-    pub(crate) refill: usize,
-    pub(crate) reader: RingReader,
-    /// The bag to look into first at the next refill.
-    pub(crate) next_bag: usize,
-    /// Units this pool has mapped, each perhaps no longer. Kept so that closing can unmap what is still out.
-    pub(crate) mapped: Vec<NonNull<Descriptor>>,
-    pub(crate) above_watermark: bool,
-    /// Why the last allocation failed, kept here so that the fast path returns one word.
-    pub(crate) error: AllocError,
+    /// Everything that the inline paths do not touch. On the heap, so that out-of-line code is never handed `self`: the compiler
+    /// may then keep the block's address and the capacity in registers from one call to the next.
+    consumer: Box<Consumer>,
     /// `!Sync`: `&PagePool` on two threads would be two consumers.
     _consumer: PhantomData<(Cell<()>, A)>,
 }
@@ -106,44 +88,14 @@ unsafe impl<A: Access> Send for PagePool<A> {}
 
 impl<A: Access> PagePool<A> {
     pub(crate) fn new(block: BlockRef, entry: Entry, node: NodePolicy, refill: usize) -> Self {
-        let reader = block.ring.reader();
         let inline_capacity = if entry.sync { 0 } else { block.config.cache_capacity };
-        PagePool {
-            block,
-            inline_capacity,
-            entry,
-            node,
-            refill,
-            reader,
-            next_bag: 0,
-            mapped: Vec::new(),
-            above_watermark: false,
-            error: AllocError::OutOfMemory,
-            _consumer: PhantomData,
-        }
+        let consumer = Box::new(Consumer::new(block.clone(), entry, node, refill));
+        PagePool { block, inline_capacity, consumer, _consumer: PhantomData }
     }
 
     #[inline(always)]
     pub(crate) fn counts(&self) -> &ConsumerCounts {
         &self.block.consumer.0
-    }
-
-    /// The place of the cache with this index, right behind the block.
-    ///
-    /// # Safety
-    ///
-    /// `index` is less than the cache's capacity.
-    #[inline(always)]
-    pub(crate) unsafe fn place(&self, index: usize) -> *mut Place {
-        // SAFETY: `Block::create` allocated the cache behind the block, and the pointer is the allocation's own.
-        unsafe { self.block.as_ptr().as_ptr().add(1).cast::<Place>().add(index) }
-    }
-
-    /// Provider, DMA and hooks: there as long as the consumer is.
-    #[inline]
-    pub(crate) fn table(&self) -> &Table {
-        // SAFETY: the consumer is open until its drop is through.
-        unsafe { self.block.table() }
     }
 
     /// A page: from the cache, else from the ring, else from the provider.
@@ -160,30 +112,18 @@ impl<A: Access> PagePool<A> {
         let counts = self.counts();
         let len = counts.len.get();
         let descriptor = if len > 0 {
-            // In memory, not through a register: one instruction each.
-            counts.len.sub(1);
+            // Through the register that is there: adding in memory is an instruction less, and slower, because processors
+            // forward a stored register to the next load and a sum in memory they do not.
+            counts.len.set(len - 1);
             counts.pops.add(1);
             // SAFETY: places below the length are initialised, and the length is at most the capacity.
-            unsafe { (*self.place(len - 1)).assume_init() }
+            unsafe { (*self.block.place(len - 1)).assume_init() }
         } else {
-            self.alloc_slow().ok_or(self.error)?
+            self.consumer.alloc_slow()?
         };
         self.trace(descriptor);
         // SAFETY: out of the cache or fresh from the provider: nobody else's. The builder paired `A` with the provider.
         Ok(unsafe { Page::from_descriptor(descriptor) })
-    }
-
-    #[cold]
-    fn alloc_slow(&mut self) -> Option<NonNull<Descriptor>> {
-        if let Some(high_order) = self.refill_cache()? {
-            return Some(high_order);
-        }
-        let counts = self.counts();
-        let rest = counts.len.get() - 1;
-        counts.len.set(rest);
-        counts.pops.add(1);
-        // SAFETY: a refill that succeeded left at least one page.
-        Some(unsafe { (*self.place(rest)).assume_init() })
     }
 
     /// Fills `batch` up and says how many pages that took; fewer than fit when there are no more.
@@ -197,7 +137,7 @@ impl<A: Access> PagePool<A> {
             let (spare, filled) = batch.spare();
             let take = len.min(spare.len());
             // SAFETY: places below the length are initialised; source and destination are different allocations.
-            unsafe { core::ptr::copy_nonoverlapping(self.place(len - take), spare.as_mut_ptr(), take) };
+            unsafe { core::ptr::copy_nonoverlapping(self.block.place(len - take), spare.as_mut_ptr(), take) };
             #[cfg(feature = "leak-trace")]
             for place in &spare[..take] {
                 // SAFETY: just copied.
@@ -209,7 +149,7 @@ impl<A: Access> PagePool<A> {
             if batch.is_full() {
                 break;
             }
-            match self.refill_cache() {
+            match self.consumer.refill_cache() {
                 Some(None) => {}
                 Some(Some(high_order)) => {
                     self.trace(high_order);
@@ -243,35 +183,15 @@ impl<A: Access> PagePool<A> {
         let word = unsafe { load_unshared(&descriptor.as_ref().owner) };
         // Two tests in a row rather than one condition: joined, the compiler spends two more instructions.
         if len >= self.inline_capacity {
-            return self.recycle_slow(descriptor);
+            return self.consumer.recycle_slow(descriptor);
         }
         // One load and one compare say: this pool's, on the books, recyclable.
         if word != self.block.owner_word() {
-            return self.recycle_slow(descriptor);
+            return self.consumer.recycle_slow(descriptor);
         }
         // SAFETY: the length is below the capacity.
-        unsafe { self.place(len).write(Place::new(descriptor)) };
-        counts.len.add(1);
-    }
-
-    #[cold]
-    fn recycle_slow(&mut self, descriptor: NonNull<Descriptor>) {
-        // SAFETY: given up by the caller, so ours.
-        let page = unsafe { descriptor.as_ref() };
-        let ours = page.owner.load(Ordering::Relaxed) == self.block.owner_word();
-        let len = self.counts().len.get();
-        if ours && len < self.block.config.cache_capacity {
-            self.sync_for_device(page);
-            // SAFETY: the length is below the capacity.
-            unsafe { self.place(len).write(Place::new(descriptor)) };
-            self.counts().len.set(len + 1);
-            return;
-        }
-        if ours {
-            self.counts().cache_full.add(1);
-        }
-        // SAFETY: ours to give up.
-        unsafe { put::put(descriptor) };
+        unsafe { self.block.place(len).write(Place::new(descriptor)) };
+        counts.len.set(len + 1);
     }
 
     /// Puts all pages of `batch` straight into the cache, as far as they fit and are this pool's; the rest goes the ordinary
@@ -290,7 +210,7 @@ impl<A: Access> PagePool<A> {
                 // length says so.
                 unsafe {
                     different |= load_unshared(&descriptor.as_ref().owner) ^ ours;
-                    self.place(len + at).write(Place::new(*descriptor));
+                    self.block.place(len + at).write(Place::new(*descriptor));
                 }
             }
             if different == 0 {
@@ -316,7 +236,7 @@ impl<A: Access> PagePool<A> {
     /// `range` counts from the pool's sync offset. Nothing for pools without syncs, pages off the books, or ranges that
     /// begin beyond the page.
     pub fn dma_sync_for_cpu(&self, page: &Page<A>, range: DmaRange) {
-        let Some(dma) = &self.table().dma else { return };
+        let Some(dma) = &self.consumer.table().dma else { return };
         let (Some(sync), Some(addr)) = (dma.sync, page.dma_addr()) else { return };
         let offset = sync.offset.saturating_add(range.offset);
         let len = range.len.min(page.len().saturating_sub(offset));
@@ -328,57 +248,14 @@ impl<A: Access> PagePool<A> {
     /// Prefers another node from now on: the cache goes back to the provider, pages in the ring are looked at when
     /// they are taken (`page_pool_update_nid`).
     pub fn update_nid(&mut self, node: NodePolicy) {
-        self.node = node;
-        self.flush_cache(self.counts().len.get());
+        self.consumer.node = node;
+        self.consumer.flush_cache(self.counts().len.get());
     }
 
     /// Gives idle pages back to the provider until at most `keep` are left, oldest first: ring, bags, then the bottom
     /// of the cache. Says how many went.
     pub fn trim(&mut self, keep: usize) -> usize {
-        let stats = self.block.stats();
-        let mut excess = (stats.in_cache + stats.in_ring).saturating_sub(keep);
-        let start = excess;
-        // SAFETY: the consumer is open.
-        let mut outbox = unsafe { Outbox::<64>::new(self.block.as_ptr()) };
-        let mut give = |value: usize| {
-            self.block.consumer.0.ring_taken.add(1);
-            if let Some(descriptor) = NonNull::new(core::ptr::with_exposed_provenance_mut(value)) {
-                // SAFETY: taken out of the ring or a bag, so the consumer's.
-                unsafe { outbox.push(descriptor) };
-            }
-            Step::More
-        };
-        while excess > 0 {
-            let mut taken = self.block.ring.take(&mut self.reader, excess, &mut give);
-            for bag in &self.block.bags {
-                taken += bag.take(excess - taken, &mut give);
-            }
-            if taken == 0 {
-                break;
-            }
-            excess -= taken;
-        }
-        drop(outbox);
-        let from_cache = excess.min(self.counts().len.get());
-        self.flush_cache(from_cache);
-        start - (excess - from_cache)
-    }
-
-    /// Gives the `count` pages that lie longest in the cache back to the provider.
-    fn flush_cache(&mut self, count: usize) {
-        let counts = self.counts();
-        let len = counts.len.get();
-        let count = count.min(len);
-        // SAFETY: the first `len` places are initialised and the consumer's alone.
-        unsafe { core::slice::from_raw_parts_mut(self.place(0), len) }.rotate_left(count);
-        // SAFETY: the consumer is open.
-        let mut outbox = unsafe { Outbox::<64>::new(self.block.as_ptr()) };
-        for rest in (len - count..len).rev() {
-            counts.len.set(rest);
-            counts.flushed.add(1);
-            // SAFETY: it was below the length and no longer is, so it is ours alone.
-            unsafe { outbox.push((*self.place(rest)).assume_init()) };
-        }
+        self.consumer.trim(keep)
     }
 
     /// What happened so far. Exact when nobody else is inside a call.
@@ -393,12 +270,12 @@ impl<A: Access> PagePool<A> {
 
     /// What the provider says of itself now.
     pub fn provider(&self) -> Description {
-        self.table().home.describe()
+        self.consumer.table().home.describe()
     }
 
     /// Why the last allocation or refill that failed did.
     pub fn last_error(&self) -> AllocError {
-        self.error
+        self.consumer.error
     }
 
     /// Bytes in each page.
@@ -409,36 +286,6 @@ impl<A: Access> PagePool<A> {
     /// Drops the pool and stays informed: how many pages are out, and when the last one is home. Does not wait.
     pub fn shutdown(self) -> Shutdown<A> {
         Shutdown::new(self.handle())
-    }
-
-    /// Everything idle leaves, everything that comes later is turned away. Can be called again after a hook panicked.
-    fn close(&mut self) {
-        let counts = self.counts();
-        // SAFETY: the consumer is open until `Books::close`, after this.
-        let mut outbox = unsafe { Outbox::<64>::new(self.block.as_ptr()) };
-        while let Some(rest) = counts.len.get().checked_sub(1) {
-            counts.len.set(rest);
-            counts.flushed.add(1);
-            // SAFETY: it was below the length and no longer is, so it is ours alone.
-            unsafe { outbox.push((*self.place(rest)).assume_init()) };
-        }
-        let mut give = |value: usize| {
-            counts.ring_taken.add(1);
-            if let Some(descriptor) = NonNull::new(core::ptr::with_exposed_provenance_mut(value)) {
-                // SAFETY: the seal's swap took it out, so it is the consumer's.
-                unsafe { outbox.push(descriptor) };
-            }
-        };
-        self.block.ring.seal(&mut give);
-        for bag in &self.block.bags {
-            bag.seal(&mut give);
-        }
-        drop(outbox);
-        let mapped = core::mem::take(&mut self.mapped);
-        for descriptor in mapped {
-            // SAFETY: descriptors stay readable as long as the provider lives, and we are still open on it.
-            self.block.unmap(self.table(), unsafe { descriptor.as_ref() });
-        }
     }
 }
 
@@ -452,7 +299,7 @@ impl<A: Access> Drop for PagePool<A> {
         impl<A: Access> Drop for Closing<'_, A> {
             fn drop(&mut self) {
                 if self.interrupted {
-                    self.pool.close();
+                    self.pool.consumer.close();
                 }
                 let block = self.pool.block.as_ptr();
                 let verdict = self.pool.block.books.0.close();
@@ -461,7 +308,7 @@ impl<A: Access> Drop for PagePool<A> {
             }
         }
         let mut closing = Closing { pool: self, interrupted: true };
-        closing.pool.close();
+        closing.pool.consumer.close();
         closing.interrupted = false;
     }
 }

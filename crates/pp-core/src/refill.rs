@@ -5,14 +5,13 @@
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use crate::access::Access;
 use crate::block::{PREMAPPED, Place};
+use crate::consumer::Consumer;
 use crate::descriptor::{Descriptor, SYNC_FULL, owner};
 use crate::dma::DmaError;
 use crate::error::AllocError;
 use crate::hooks::{self, Zeroing};
 use crate::limit::{Crossing, Pressure};
-use crate::pool::PagePool;
 use crate::provider::{NodeId, Request, Unit, UnitDrain, UnitSink};
 use crate::put::Outbox;
 use crate::ring::Step;
@@ -21,7 +20,7 @@ use crate::sync::Ordering;
 /// `released` is brought back towards 0 when it passes this, long before it could wrap. Never met on 64-bit machines.
 const REBASE: isize = isize::MAX / 2;
 
-impl<A: Access> PagePool<A> {
+impl Consumer {
     /// Fills the empty cache. `Some(None)`: it holds at least one page. `Some(Some(page))`: one page of high order, which
     /// goes past the cache. `None`: nothing to be had, and `self.error` says why.
     #[cold]
@@ -42,7 +41,7 @@ impl<A: Access> PagePool<A> {
 
     /// Ring and Returners. Whether that brought at least one page.
     fn refill_from_returns(&mut self, node: Option<NodeId>) -> bool {
-        let PagePool { block, entry, refill: want, reader, next_bag, .. } = self;
+        let Consumer { block, entry, refill: want, reader, next_bag, .. } = self;
         let (entry, want) = (*entry, *want);
         let wanted_node = node.filter(|_| entry.check_node);
         let counts = &block.consumer.0;
@@ -121,7 +120,7 @@ impl<A: Access> PagePool<A> {
         }
         let want = self.refill.min(room);
         // SAFETY: the cache is empty and has room for a refill; nobody else looks at its places.
-        let mut sink = UnitSink::new(unsafe { core::slice::from_raw_parts_mut(self.place(0), want) });
+        let mut sink = UnitSink::new(unsafe { core::slice::from_raw_parts_mut(self.block.place(0), want) });
         // SAFETY: the table is there while the consumer is; borrowed apart from `self` because the sink borrows the cache.
         let answer = unsafe { self.block.table() }.home.alloc_bulk(&request, &mut sink);
         let got = sink.len();
@@ -137,17 +136,18 @@ impl<A: Access> PagePool<A> {
     /// Admits the units that the provider left in the first `got` places. Some failing is normal.
     fn admit_all(&mut self, got: usize) -> Result<(), DmaError> {
         /// Sends home what a panicking hook left over.
-        struct Rest<'a, A: Access> {
-            pool: &'a mut PagePool<A>,
+        struct Rest<'a> {
+            pool: &'a mut Consumer,
             next: usize,
             end: usize,
         }
-        impl<A: Access> Drop for Rest<'_, A> {
+        impl Drop for Rest<'_> {
             fn drop(&mut self) {
                 if self.next < self.end {
                     // SAFETY: these places hold units of the provider that were not admitted.
                     unsafe {
-                        let rest = core::slice::from_raw_parts(self.pool.place(self.next).cast(), self.end - self.next);
+                        let rest =
+                            core::slice::from_raw_parts(self.pool.block.place(self.next).cast(), self.end - self.next);
                         self.pool.block.table().home.release_bulk(UnitDrain::new(rest));
                     }
                 }
@@ -157,14 +157,14 @@ impl<A: Access> PagePool<A> {
         let mut failure = None;
         while rest.next < rest.end {
             // SAFETY: filled by the provider.
-            let descriptor = unsafe { (*rest.pool.place(rest.next)).assume_init() };
+            let descriptor = unsafe { (*rest.pool.block.place(rest.next)).assume_init() };
             rest.next += 1;
             match rest.pool.admit(descriptor) {
                 Ok(()) => {
                     let counts = rest.pool.counts();
                     let len = counts.len.get();
                     // SAFETY: `len` is below `next`, so this place is free or the page's own.
-                    unsafe { rest.pool.place(len).write(Place::new(descriptor)) };
+                    unsafe { rest.pool.block.place(len).write(Place::new(descriptor)) };
                     counts.len.set(len + 1);
                     counts.filled.add(1);
                 }
@@ -180,11 +180,11 @@ impl<A: Access> PagePool<A> {
     /// Makes a unit a page of this pool: mapped, cleared, constructed, on the books. On failure it is home again.
     fn admit(&mut self, descriptor: NonNull<Descriptor>) -> Result<(), DmaError> {
         /// Sends the unit home again unless it was admitted; also when the hook panics.
-        struct Undo<'a, A: Access> {
-            pool: &'a mut PagePool<A>,
+        struct Undo<'a> {
+            pool: &'a mut Consumer,
             unit: Option<NonNull<Descriptor>>,
         }
-        impl<A: Access> Drop for Undo<'_, A> {
+        impl Drop for Undo<'_> {
             fn drop(&mut self) {
                 let Some(unit) = self.unit else { return };
                 let table = self.pool.table();
