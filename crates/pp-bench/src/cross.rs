@@ -103,7 +103,14 @@ fn receive_chunk<const N: usize>(receiver: &mut Receiver<Page>) -> PageBatch<N> 
 
 fn pool() -> PagePool {
     let builder = PagePool::builder(Home::new(Heap::new(4096, PAGES))).pool_size(PAGES).returners(1, PAGES);
-    builder.build().expect("memory for a pool")
+    let mut pool = builder.build().expect("memory for a pool");
+    // All of them into the ring, so that everybody begins with 2048.
+    let mut pages = Vec::new();
+    while let Ok(page) = pool.alloc() {
+        pages.push(page);
+    }
+    drop(pages);
+    pool
 }
 
 fn by_drop<const N: usize>(other: usize) -> Contender {

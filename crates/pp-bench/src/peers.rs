@@ -14,9 +14,11 @@ pub(crate) struct ArrayStack(NonNull<Inner>);
 
 const PLACES: usize = 128;
 
+/// Aligned as the pool's block is: copies of 64 places take twice as long across lines.
+#[repr(C, align(128))]
 struct Inner {
-    count: usize,
     places: [usize; PLACES],
+    count: usize,
 }
 
 impl ArrayStack {
