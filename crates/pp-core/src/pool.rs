@@ -203,17 +203,21 @@ impl<A: Access> PagePool<A> {
         let len = counts.len.get();
         if pages.len() <= self.inline_capacity.saturating_sub(len) {
             let ours = self.block.owner_word();
-            let mut different = 0;
-            for (at, descriptor) in pages.iter().enumerate() {
-                self.untrace_raw(*descriptor);
-                // SAFETY: the batch's pages, hence their owner words; there is room for all of them. Not counted until the
-                // length says so.
-                unsafe {
-                    different |= load_unshared(&descriptor.as_ref().owner) ^ ours;
-                    self.block.place(len + at).write(Place::new(*descriptor));
-                }
-            }
+            // One load a page and one test in all: no branch between the loads, so that they overlap.
+            // SAFETY: the batch's pages, hence their owner words.
+            let word = |descriptor: &NonNull<Descriptor>| unsafe { load_unshared(&descriptor.as_ref().owner) };
+            let different = pages.iter().fold(0, |different, descriptor| different | (word(descriptor) ^ ours));
             if different == 0 {
+                for descriptor in pages {
+                    self.untrace_raw(*descriptor);
+                }
+                // SAFETY: there is room for all of them, outside the batch.
+                unsafe {
+                    self.block
+                        .place(len)
+                        .cast::<NonNull<Descriptor>>()
+                        .copy_from_nonoverlapping(pages.as_ptr(), pages.len())
+                };
                 counts.len.set(len + pages.len());
                 batch.forget();
                 return;
