@@ -77,8 +77,9 @@ impl Bag {
         self.owner.store(0, Ordering::Release);
     }
 
-    fn place(&self, position: usize) -> &UnsafeCell<usize> {
-        &self.places[(position / ONE) & (self.places.len() - 1)]
+    #[inline(always)]
+    fn place(places: &[UnsafeCell<usize>], position: usize) -> &UnsafeCell<usize> {
+        &places[(position / ONE) & (places.len() - 1)]
     }
 
     /// How many more fit, as far as the producer can see.
@@ -99,9 +100,10 @@ impl Bag {
         if count == 0 {
             return 0;
         }
+        let places = &*self.places;
         for (step, value) in values.take(count).enumerate() {
             // SAFETY: outside head..tail, so it is the producer's.
-            self.place(writer.tail.wrapping_add(step * ONE)).with_mut(|place| unsafe { *place = value });
+            Bag::place(places, writer.tail.wrapping_add(step * ONE)).with_mut(|place| unsafe { *place = value });
         }
         // Release pairs with the Acquire in `take` and `seal`: the places and the pages behind them.
         let release = if mutant(Mutant::RelaxedBagTail) { Ordering::Relaxed } else { Ordering::Release };
@@ -112,13 +114,15 @@ impl Bag {
     }
 
     /// Takes up to `want`, handing each to `accept` until that says stop. For the consumer.
+    #[inline]
     pub(crate) fn take(&self, want: usize, mut accept: impl FnMut(usize) -> Step) -> usize {
         // Acquire pairs with the Release in `publish`.
         let tail = self.tail.0.load(Ordering::Acquire) & !SEALED;
         let mut at = Commit { bag: self, head: self.head.0.load(Ordering::Relaxed) };
+        let places = &*self.places;
         let mut taken = 0;
         while at.head != tail && taken < want {
-            let value = self.read(at.head);
+            let value = Bag::read(places, at.head);
             at.head = at.head.wrapping_add(ONE);
             taken += 1;
             if accept(value) == Step::Stop {
@@ -141,15 +145,16 @@ impl Bag {
         }
         let mut at = Commit { bag: self, head: self.head.0.load(Ordering::Relaxed) };
         while at.head != self.sealed_at.get() {
-            let value = self.read(at.head);
+            let value = Bag::read(&self.places, at.head);
             at.head = at.head.wrapping_add(ONE);
             f(value);
         }
     }
 
-    fn read(&self, position: usize) -> usize {
+    #[inline(always)]
+    fn read(places: &[UnsafeCell<usize>], position: usize) -> usize {
         // SAFETY: called by the consumer for a position inside head..tail, which is the consumer's to read.
-        self.place(position).with(|place| unsafe { *place })
+        Bag::place(places, position).with(|place| unsafe { *place })
     }
 
     /// How many lie in it, exact when nobody is inside a call; 0 once closed.

@@ -122,6 +122,9 @@ impl Consumer {
                 taken += bag.take(excess - taken, &mut give);
             }
             if taken == 0 {
+                taken = self.block.ring.sweep(&mut self.reader, excess, &mut give);
+            }
+            if taken == 0 {
                 break;
             }
             excess -= taken;

@@ -268,12 +268,15 @@ unsafe fn put_run(run: &[NonNull<Descriptor>], block: NonNull<Block>, word: usiz
     for descriptor in run {
         untrace(word, *descriptor);
     }
-    for (published, descriptor) in run.iter().enumerate() {
-        // SAFETY: at least this page is unpublished and on the books, so the block is alive.
-        if let Err(refused) = unsafe { publish(block, *descriptor) } {
-            Leaving { block, rest: &run[published..], reason: refused.into() }.put();
-            return;
-        }
+    // SAFETY: the pages keep the block alive until the last one is published. By pointer, as in `publish`.
+    let outcome = unsafe {
+        block.as_ref().enter();
+        let values = run.iter().map(|descriptor| descriptor.as_ptr().expose_provenance());
+        Ring::publish_all(&raw const (*block.as_ptr()).ring, values)
+    };
+    if let Err((published, refused)) = outcome {
+        Leaving { block, rest: &run[published..], reason: refused.into() }.put();
+        return;
     }
     if mutant(Mutant::TouchAfterBulkPublish) {
         // SAFETY: none; this is the defect that the model must find.

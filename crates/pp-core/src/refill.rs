@@ -41,14 +41,43 @@ impl Consumer {
 
     /// Ring and Returners. Whether that brought at least one page.
     fn refill_from_returns(&mut self, node: Option<NodeId>) -> bool {
-        let Consumer { block, entry, refill: want, reader, next_bag, .. } = self;
-        let (entry, want) = (*entry, *want);
-        let wanted_node = node.filter(|_| entry.check_node);
+        let wanted_node = node.filter(|_| self.entry.check_node);
+        if wanted_node.is_some() || self.entry.sync || self.entry.zeroing == Zeroing::OnCrossOwner {
+            self.refill_with_care(wanted_node);
+        } else {
+            self.refill_plainly();
+        }
+        self.counts().len.get() > 0
+    }
+
+    /// Nothing to be done for a page: straight into the cache, and counted together.
+    fn refill_plainly(&mut self) {
+        let places = self.block.as_ptr();
+        let taken = self.take_returned(|index, value| {
+            let descriptor = core::ptr::with_exposed_provenance_mut::<Descriptor>(value);
+            // SAFETY: (1) what was published is the address of a descriptor. (2) At most `refill` pages are taken, into an empty
+            // cache of at least that capacity.
+            unsafe {
+                let place = places.as_ptr().add(1).cast::<Place>().add(index);
+                place.write(Place::new(NonNull::new_unchecked(descriptor)));
+            }
+            Step::More
+        });
+        let counts = self.counts();
+        counts.ring_taken.add(taken);
+        counts.filled.add(taken);
+        counts.len.set(taken);
+    }
+
+    /// Looks at the node, clears, syncs. What of that runs foreign code may panic, so each page is counted by itself.
+    fn refill_with_care(&mut self, wanted_node: Option<NodeId>) {
+        let (entry, places) = (self.entry, self.block.as_ptr());
+        // SAFETY: our own reference keeps the block; apart from `self`, which the taking borrows.
+        let block = unsafe { places.as_ref() };
         let counts = &block.consumer.0;
-        let places = block.as_ptr();
         // SAFETY: the consumer is open.
         let table = unsafe { block.table() };
-        let mut accept = |value: usize| {
+        self.take_returned(|_, value| {
             counts.ring_taken.add(1);
             let Some(descriptor) = NonNull::new(core::ptr::with_exposed_provenance_mut::<Descriptor>(value)) else {
                 return Step::More;
@@ -72,25 +101,44 @@ impl Consumer {
                 dma.sync_for_device(page);
             }
             let len = counts.len.get();
-            // SAFETY: at most `refill` pages are taken, into an empty cache of at least that capacity.
+            // SAFETY: as in `refill_plainly`.
             unsafe { places.as_ptr().add(1).cast::<Place>().add(len).write(Place::new(descriptor)) };
             counts.len.set(len + 1);
             counts.filled.add(1);
             Step::More
+        });
+    }
+
+    /// Takes a refill's worth out of the bags and the ring and says how many that were; `accept` gets each with its number. A
+    /// ring whose heads and the bags have nothing is swept before the provider is asked.
+    #[inline(always)]
+    fn take_returned(&mut self, accept: impl Fn(usize, usize) -> Step) -> usize {
+        let Consumer { block, refill: want, reader, next_bag, .. } = self;
+        let (want, bags) = (*want, &block.bags);
+        // Counts in a register: a closure of its own for each of the three.
+        let numbered = |mut index: usize| {
+            let accept = &accept;
+            move |value| {
+                index += 1;
+                accept(index - 1, value)
+            }
         };
         let mut taken = 0;
-        for step in 0..block.bags.len() {
+        for step in 0..bags.len() {
             if taken < want {
-                taken += block.bags[(*next_bag + step) % block.bags.len()].take(want - taken, &mut accept);
+                taken += bags[(*next_bag + step) % bags.len()].take(want - taken, numbered(taken));
             }
         }
+        if !bags.is_empty() {
+            *next_bag = (*next_bag + 1) % bags.len();
+        }
         if taken < want {
-            block.ring.take(reader, want - taken, &mut accept);
+            taken += block.ring.take(reader, want - taken, numbered(taken));
         }
-        if !block.bags.is_empty() {
-            *next_bag = (*next_bag + 1) % block.bags.len();
+        if taken == 0 && block.ring.capacity() > 1 {
+            taken = block.ring.sweep(reader, want, numbered(0));
         }
-        counts.len.get() > 0
+        taken
     }
 
     fn refill_from_provider(&mut self, node: Option<NodeId>) -> Result<Option<NonNull<Descriptor>>, AllocError> {

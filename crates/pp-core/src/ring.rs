@@ -3,8 +3,9 @@
 //! Bounded, many producers, one consumer, and a *bag*: what order pages come back in is no part of the contract. That
 //! freedom buys three things. A producer needs one read-modify-write in all, the one that publishes, because where
 //! it publishes is only a guess ([`Lane::cursor`], no reservation to make or to wait for). Producers in
-//! different contexts guess differently and stay off each other's lines. And closing needs no lock: it swaps a
-//! seal into every slot, a publish fails on the seal, and then the returner releases its page itself.
+//! different contexts begin in different lanes and stay off each other's lines; one that finds its lane full, or somebody
+//! else in it, moves on to the next. And closing needs no lock: it swaps a seal into every slot, a publish fails on
+//! the seal, and then the returner releases its page itself.
 //!
 //! Publishing is the returner's last touch: everything it writes here, it writes before. From that moment on the page
 //! is the consumer's, and with it the right to free this ring.
@@ -37,6 +38,15 @@ struct Lane {
     end: usize,
     /// Where the next producer should try. A guess: racing producers may set it back, and find the slot taken.
     cursor: Counter,
+    /// Where producers whose context hints at this lane are now: here, until they found it full or somebody else in it.
+    current: Counter,
+}
+
+impl Lane {
+    #[inline(always)]
+    fn after(&self, at: usize) -> usize {
+        if at + 1 >= self.end { self.start } else { at + 1 }
+    }
 }
 
 /// Why a page could not be published.
@@ -50,8 +60,10 @@ pub(crate) enum Refused {
 
 pub(crate) struct Ring {
     slots: Box<[Slot]>,
-    /// A power of two of them.
-    lanes: Box<[CacheLine<Lane>]>,
+    /// How many lanes there are, less one; a power of two of them.
+    mask: usize,
+    /// In place, because each load that a publish waits for is a fifth of its time.
+    lanes: [CacheLine<Lane>; MAX_LANES],
 }
 
 /// Where the consumer is. Lives with the consumer: producers never look at it.
@@ -70,20 +82,23 @@ impl Ring {
         let mut slots = Vec::new();
         slots.try_reserve_exact(size).ok()?;
         slots.resize_with(size, Slot::new);
-        let mut lanes = Vec::new();
-        lanes.try_reserve_exact(count).ok()?;
-        for lane in 0..count {
-            let start = lane * lane_len;
+        let lanes = core::array::from_fn(|lane| {
+            let start = (lane * lane_len).min(size);
             let end = (start + lane_len).min(size);
-            lanes.push(CacheLine(Lane { start, end, cursor: Counter::new(start) }));
-        }
-        Some(Ring { slots: slots.into_boxed_slice(), lanes: lanes.into_boxed_slice() })
+            CacheLine(Lane { start, end, cursor: Counter::new(start), current: Counter::new(lane) })
+        });
+        Some(Ring { slots: slots.into_boxed_slice(), mask: count - 1, lanes })
+    }
+
+    /// The lanes there are.
+    fn lanes(&self) -> &[CacheLine<Lane>] {
+        &self.lanes[..=self.mask]
     }
 
     /// The consumer's place at the start of every lane.
     pub(crate) fn reader(&self) -> RingReader {
         let mut heads = [0; MAX_LANES];
-        for (head, lane) in heads.iter_mut().zip(&self.lanes) {
+        for (head, lane) in heads.iter_mut().zip(self.lanes()) {
             *head = lane.0.start;
         }
         RingReader { lane: 0, heads }
@@ -97,41 +112,141 @@ impl Ring {
     #[inline]
     pub(crate) unsafe fn publish(this: *const Self, value: usize) -> Result<(), Refused> {
         // SAFETY: valid so far; not used after a slot took the value.
-        let (slots, lanes) = unsafe { (&*(*this).slots, &*(*this).lanes) };
-        let mask = lanes.len() - 1;
-        let first = context_hint();
-        for step in 0..lanes.len() {
-            let lane = &lanes[(first + step) & mask].0;
-            let guess = lane.cursor.get();
-            let mut at = guess;
-            for _ in 0..TRIES.min(lane.end - lane.start) {
-                let next = if at + 1 >= lane.end { lane.start } else { at + 1 };
-                // Before the publish, which is our last touch.
-                lane.cursor.set(next);
-                match slots[at].publish(value) {
-                    Ok(()) => return Ok(()),
-                    Err(SEAL) => return Err(Refused::Sealed),
-                    Err(_) => at = next,
+        let (slots, lanes, mask) = unsafe { (&*(*this).slots, &(*this).lanes, (*this).mask) };
+        let home = context_hint() & mask;
+        let lane = &lanes[home].0;
+        // A branch rather than an index, so that the slot need not wait for this load.
+        if lane.current.get() != home {
+            // SAFETY: not published.
+            return unsafe { Ring::publish_elsewhere(this, value, home, None) };
+        }
+        let at = lane.cursor.get();
+        // Before the publish, which is our last touch.
+        lane.cursor.set(lane.after(at));
+        match slots[at].publish(value) {
+            Ok(()) => Ok(()),
+            Err(SEAL) => Err(Refused::Sealed),
+            // SAFETY: not published.
+            Err(_) => unsafe { Ring::publish_elsewhere(this, value, home, Some(at)) },
+        }
+    }
+
+    /// Gives the values to the consumer, in one go along the caller's lane. On `Ok` the caller may not touch the pool again on
+    /// the pages' account; otherwise the first so many are given away and the rest is the caller's.
+    ///
+    /// # Safety
+    ///
+    /// `this` is valid until the last value is published.
+    #[inline]
+    pub(crate) unsafe fn publish_all(
+        this: *const Self,
+        mut values: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<(), (usize, Refused)> {
+        let count = values.len();
+        // SAFETY: valid so far; not used after a slot took the last value.
+        let (slots, lanes, mask) = unsafe { (&*(*this).slots, &(*this).lanes, (*this).mask) };
+        let home = &lanes[context_hint() & mask].0;
+        let lane = &lanes[home.current.get()].0;
+        let (start, end) = (lane.start, lane.end);
+        let mut at = lane.cursor.get();
+        // Once for all, before the first publish.
+        let far = at + count.min(end - start);
+        lane.cursor.set(if far >= end { far - (end - start) } else { far });
+        for done in 0..count {
+            let Some(value) = values.next() else { break };
+            match slots[at].publish(value) {
+                Ok(()) => at = if at + 1 >= end { start } else { at + 1 },
+                Err(SEAL) => return Err((done, Refused::Sealed)),
+                Err(_) => {
+                    // In the way: page by page from here on.
+                    lane.cursor.set(at);
+                    for (step, value) in core::iter::once(value).chain(values).enumerate() {
+                        // SAFETY: this value is not published yet.
+                        unsafe { Ring::publish(this, value) }.map_err(|refused| (done + step, refused))?;
+                    }
+                    return Ok(());
                 }
             }
-            // The lane is full here; the consumer will free this very slot first.
-            lane.cursor.set(guess);
+        }
+        Ok(())
+    }
+
+    /// For a producer that is not in its `home` lane, or found its slot there `taken`: on to the next lane that has room, to
+    /// stay there. Not back home as soon as there is room again, because that would be right behind the consumer, on
+    /// the line that it is emptying.
+    ///
+    /// Looks before it publishes in a new lane: there slots may well be taken, and a read-modify-write that fails costs as
+    /// much as one that succeeds.
+    ///
+    /// # Safety
+    ///
+    /// As [`publish`](Ring::publish).
+    #[cold]
+    unsafe fn publish_elsewhere(
+        this: *const Self,
+        value: usize,
+        home: usize,
+        mut taken: Option<usize>,
+    ) -> Result<(), Refused> {
+        // SAFETY: valid so far; not used after a slot took the value.
+        let (slots, lanes, mask) = unsafe { (&*(*this).slots, &(*this).lanes, (*this).mask) };
+        let current = lanes[home].0.current.get();
+        let lane = &lanes[current].0;
+        if taken.is_none() {
+            let at = lane.cursor.get();
+            lane.cursor.set(lane.after(at));
+            match slots[at].publish(value) {
+                Ok(()) => return Ok(()),
+                Err(SEAL) => return Err(Refused::Sealed),
+                Err(_) => taken = Some(at),
+            }
+        }
+        if let Some(at) = taken
+            && slots[lane.after(at)].peek() != 0
+        {
+            // Full, not just shared: the consumer will free this very slot first.
+            lane.cursor.set(at);
+        }
+        for step in 1..=mask + 1 {
+            let index = (current + step) & mask;
+            let lane = &lanes[index].0;
+            let first = lane.cursor.get();
+            let mut at = first;
+            for _ in 0..TRIES.min(lane.end - lane.start) {
+                match slots[at].peek() {
+                    0 => {
+                        // Before the publish, which is our last touch.
+                        lane.cursor.set(lane.after(at));
+                        lanes[home].0.current.set(index);
+                        match slots[at].publish(value) {
+                            Ok(()) => return Ok(()),
+                            Err(SEAL) => return Err(Refused::Sealed),
+                            Err(_) => lane.cursor.set(first),
+                        }
+                    }
+                    SEAL => return Err(Refused::Sealed),
+                    _ => {}
+                }
+                at = lane.after(at);
+            }
         }
         Err(Refused::Full)
     }
 
     /// Takes up to `want` pages, handing each to `accept` until that says stop. For the consumer.
     ///
-    /// Follows the producers' order first. Only when that finds nothing, and the provider would be next, it looks into
-    /// every slot: a cursor that was set back leaves pages behind the head.
+    /// Follows the producers' order, and may miss pages: a cursor that was set back leaves some behind the head. So
+    /// before it believes that there are none, the consumer [sweeps](Ring::sweep).
+    #[inline]
     pub(crate) fn take(&self, reader: &mut RingReader, want: usize, mut accept: impl FnMut(usize) -> Step) -> usize {
+        let slots = &*self.slots;
         let mut taken = 0;
-        for _ in 0..self.lanes.len() {
+        for _ in 0..=self.mask {
             let lane = &self.lanes[reader.lane].0;
             let head = &mut reader.heads[reader.lane];
             while taken < want {
-                let Some(value) = self.slots[*head].take() else { break };
-                *head = if *head + 1 >= lane.end { lane.start } else { *head + 1 };
+                let Some(value) = slots[*head].take() else { break };
+                *head = lane.after(*head);
                 taken += 1;
                 if accept(value) == Step::Stop {
                     return taken;
@@ -140,15 +255,16 @@ impl Ring {
             if taken == want {
                 return taken;
             }
-            reader.lane = (reader.lane + 1) & (self.lanes.len() - 1);
+            reader.lane = (reader.lane + 1) & self.mask;
         }
-        if taken == 0 && self.slots.len() > 1 { self.sweep(reader, want, accept) } else { taken }
+        taken
     }
 
+    /// The same from every slot there is.
     #[cold]
-    fn sweep(&self, reader: &mut RingReader, want: usize, mut accept: impl FnMut(usize) -> Step) -> usize {
+    pub(crate) fn sweep(&self, reader: &mut RingReader, want: usize, mut accept: impl FnMut(usize) -> Step) -> usize {
         let mut taken = 0;
-        for (index, lane) in self.lanes.iter().enumerate() {
+        for (index, lane) in self.lanes().iter().enumerate() {
             for at in lane.0.start..lane.0.end {
                 if taken == want {
                     return taken;
@@ -193,3 +309,6 @@ pub(crate) enum Step {
     More,
     Stop,
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

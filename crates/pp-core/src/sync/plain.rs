@@ -41,8 +41,22 @@ pub fn spin() {
 /// without an operating system. It is a hint: equal values cost a shared cache line, never correctness.
 #[inline(always)]
 pub fn context_hint() -> usize {
-    let here = 0u8;
-    let address = core::ptr::from_ref(core::hint::black_box(&here)).addr();
+    let address: usize;
+    #[cfg(all(not(miri), target_arch = "x86_64"))]
+    // SAFETY: copies the stack pointer.
+    unsafe {
+        core::arch::asm!("mov {}, rsp", out(reg) address, options(pure, nomem, nostack, preserves_flags));
+    }
+    #[cfg(all(not(miri), target_arch = "aarch64"))]
+    // SAFETY: copies the stack pointer.
+    unsafe {
+        core::arch::asm!("mov {}, sp", out(reg) address, options(pure, nomem, nostack, preserves_flags));
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    {
+        let here = 0u8;
+        address = core::ptr::from_ref(core::hint::black_box(&here)).addr();
+    }
     // Stacks are at least 16 KiB apart and megabyte-aligned in places; fold the higher bits in.
     (address >> 14) ^ (address >> 21)
 }
