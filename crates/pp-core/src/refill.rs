@@ -94,6 +94,8 @@ impl Consumer {
             if entry.zeroing == Zeroing::OnCrossOwner {
                 // SAFETY: ours; the builder offers zeroing for memory the CPU can write only.
                 unsafe { hooks::zero(page) };
+                // All of it was written just now, whatever the put said.
+                page.sync_len().store(SYNC_FULL, Ordering::Relaxed);
             }
             if entry.sync
                 && let Some(dma) = &table.dma
