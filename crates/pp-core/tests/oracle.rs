@@ -104,8 +104,14 @@ fn all_home(world: &World) {
     assert_eq!(Home::owners(&world.home), 1, "somebody still owns the provider");
 }
 
+/// So many cases, unless `PROPTEST_CASES` says otherwise.
+fn config(cases: u32) -> ProptestConfig {
+    let from_env = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_some() { from_env } else { ProptestConfig { cases, ..from_env } }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(300))]
 
     #[test]
     fn a_pool_does_what_its_model_predicts(
@@ -128,7 +134,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(40))]
 
     /// One consumer of both pools and three threads that only hold and return, pages passing round a circle of them.
     #[test]

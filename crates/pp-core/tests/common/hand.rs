@@ -441,7 +441,8 @@ impl Hand {
                 let handles = self.world.in_hands.lock().unwrap()[&unit];
                 match shared.try_unshare() {
                     Ok(page) => {
-                        assert_eq!(handles, 1, "unshared under others");
+                        assert!(self.model.is_none() || handles == 1, "unshared under others");
+                        assert_eq!(self.world.count(unit, 0), 1, "unshared under others");
                         self.pages.push(Held { page, home, tag });
                     }
                     Err(shared) => {
@@ -522,6 +523,10 @@ impl Hand {
             _ => {
                 self.pools[via] = None;
                 self.predict(|model| model.close(via));
+                // Another thread may be inside an unmap that it began before; alone, there is none.
+                while self.model.is_none() && self.world.windows[via].mapped() > 0 {
+                    std::thread::yield_now();
+                }
                 assert_eq!(self.world.windows[via].mapped(), 0, "mappings outlive the pool");
                 self.world.windows[via].remove();
             }
@@ -549,6 +554,11 @@ impl Hand {
         let pools = [0, 1].map(|pool| Step { verb: Verb::Close, pool, pick: 0, count: 0 });
         if pools_first {
             pools.into_iter().for_each(|step| self.step(step));
+        }
+        if let Some((inbox, next)) = self.mail.take() {
+            drop(next);
+            // Until the hand before us has let go of its end, so that nothing is dropped in the mail.
+            inbox.into_iter().for_each(|gift| self.unwrap(gift));
         }
         while !self.pages.is_empty() {
             self.step(Step { verb: Verb::Drop, pool: 0, pick: 1, count: 1 });
