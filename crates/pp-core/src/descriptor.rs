@@ -55,7 +55,17 @@ const _: () = assert!(MODEL || size_of::<Descriptor>() <= 64, "a descriptor is a
 const _: () =
     assert!(MODEL || align_of::<Descriptor>() == 64, "the owner word needs its low bits, lines their alignment");
 
-const RESERVE_FLAG: u32 = 1 << 24;
+const NEVER_FLAG: u32 = 1 << 24;
+
+/// What becomes of a unit when its page is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recycling {
+    /// It goes round in its pool.
+    Allowed,
+    /// It leaves the pool and goes home at once. For units of an emergency reserve (`pfmemalloc` in the kernel), so that
+    /// the reserve fills again, and for providers that want every page back.
+    Never,
+}
 
 impl Descriptor {
     /// The descriptor of a unit of `len` bytes at `addr` on `node`, home.
@@ -99,14 +109,13 @@ impl Descriptor {
         (self.shape.load(Ordering::Relaxed) >> 16) as u8
     }
 
-    /// Whether the unit came from the provider's emergency reserve (`pfmemalloc` in the kernel): such a page is never
-    /// recycled, so that the reserve fills again.
+    /// Whether the unit goes round in its pool: its provider's decision at each handing out.
     #[inline]
-    pub fn from_reserve(&self) -> bool {
-        self.shape.load(Ordering::Relaxed) & RESERVE_FLAG != 0
+    pub fn recycling(&self) -> Recycling {
+        if self.shape.load(Ordering::Relaxed) & NEVER_FLAG == 0 { Recycling::Allowed } else { Recycling::Never }
     }
 
-    /// Says what is handed out: address, length, order, and whether it is from the reserve.
+    /// Says what is handed out: address, length, order, and whether pools may recycle it.
     ///
     /// For providers, while the unit is home.
     ///
@@ -114,10 +123,10 @@ impl Descriptor {
     ///
     /// The unit is home and the caller decides alone about it, and `addr` for `len` bytes is what the
     /// provider's [`Backing::Access`](crate::Backing::Access) promises.
-    pub unsafe fn reshape(&self, addr: *mut u8, len: u32, order: u8, reserve: bool) {
+    pub unsafe fn reshape(&self, addr: *mut u8, len: u32, order: u8, recycling: Recycling) {
         self.addr.store(addr, Ordering::Relaxed);
         self.len.store(len, Ordering::Relaxed);
-        let flags = if reserve { RESERVE_FLAG } else { 0 };
+        let flags = if recycling == Recycling::Never { NEVER_FLAG } else { 0 };
         self.shape.store(u32::from(self.node().0) | u32::from(order) << 16 | flags, Ordering::Relaxed);
     }
 
@@ -157,7 +166,7 @@ impl core::fmt::Debug for Descriptor {
             .field("unit_bytes", &self.unit_bytes())
             .field("node", &self.node())
             .field("order", &self.order())
-            .field("from_reserve", &self.from_reserve())
+            .field("recycling", &self.recycling())
             .finish_non_exhaustive()
     }
 }
@@ -168,15 +177,15 @@ impl core::fmt::Debug for Descriptor {
 /// |---|---|---|
 /// | 0 | home with its provider | cannot happen |
 /// | block | on that pool's books: out, in its cache or in its ring | recycles |
-/// | block + `RESERVE` | on that pool's books, from the provider's reserve | leaves the pool, never recycles |
+/// | block + `NEVER` | on that pool's books, from a unit that its provider wants back ([`Recycling::Never`]) | leaves the pool |
 /// | `LEAVING` | on its way off the books, by the `Shared` handle that won the word | - |
 /// | block + `STRAY` | off the books; owns a share of the region and of that block | goes home |
 ///
 /// The tags sit where a block's alignment leaves zeros, so "ours and recyclable" is one compare with the block's address.
 pub(crate) mod owner {
     pub(crate) const HOME: usize = 0;
-    pub(crate) const RESERVE: usize = 1;
+    pub(crate) const NEVER: usize = 1;
     pub(crate) const STRAY: usize = 2;
     pub(crate) const LEAVING: usize = 4;
-    pub(crate) const TAGS: usize = RESERVE | STRAY | LEAVING;
+    pub(crate) const TAGS: usize = NEVER | STRAY | LEAVING;
 }

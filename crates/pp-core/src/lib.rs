@@ -61,7 +61,7 @@ pub use access::{Access, CpuAccess, Device, Exposed, Host};
 pub use batch::PageBatch;
 pub use books::PoolState;
 pub use builder::{DEFAULT_CACHE, DEFAULT_REFILL, DEFAULT_RING, MAX_CACHE, MAX_RETURNERS, MAX_RING, PoolBuilder};
-pub use descriptor::Descriptor;
+pub use descriptor::{Descriptor, Recycling};
 pub use dma::{Counting, Dma, DmaAddr, DmaCounts, DmaDirection, DmaError, DmaRange, Identity};
 pub use error::{AllocError, BuildError};
 pub use handle::PoolHandle;

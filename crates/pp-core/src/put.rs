@@ -203,7 +203,7 @@ pub(crate) unsafe fn try_put(descriptor: NonNull<Descriptor>) -> Result<(), ()> 
     outcome.map_err(|_| ())
 }
 
-/// What happens to a page that does not go round: reserve, stray, full ring, closed pool.
+/// What happens to a page that does not go round: wanted back by its provider, stray, full ring, closed pool.
 #[cold]
 unsafe fn put_away(descriptor: NonNull<Descriptor>, word: usize, reason: Reason) {
     let Some(block) = block_of(word) else {

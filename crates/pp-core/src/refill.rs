@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 
 use crate::block::{PREMAPPED, Place};
 use crate::consumer::Consumer;
-use crate::descriptor::{Descriptor, SYNC_FULL, owner};
+use crate::descriptor::{Descriptor, Recycling, SYNC_FULL, owner};
 use crate::dma::DmaError;
 use crate::error::AllocError;
 use crate::hooks::{self, Zeroing};
@@ -258,7 +258,7 @@ impl Consumer {
             page_in(page);
         }
         pool.sync_for_device(page);
-        let tag = if page.from_reserve() { owner::RESERVE } else { 0 };
+        let tag = if page.recycling() == Recycling::Never { owner::NEVER } else { 0 };
         page.owner.store(pool.block.owner_word() | tag, Ordering::Relaxed);
         let hold = &pool.block.books.0.hold;
         hold.set(hold.get().wrapping_add(1));

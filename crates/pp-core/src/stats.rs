@@ -111,7 +111,7 @@ pub struct RecycleStats {
     pub ring: usize,
     /// To the provider, because the ring was full.
     pub ring_full: usize,
-    /// Off the books, because others held the page or it was from the reserve.
+    /// Off the books, because others held the page or its provider wants it back.
     pub released_refcnt: usize,
     /// To the provider, because the pool was closed.
     pub released_closed: usize,

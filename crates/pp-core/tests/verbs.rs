@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Depot, Shape, check, fill, law, take};
-use pp_core::{AllocError, Home, NodePolicy, PageBatch, PagePool, PoolBuilder, PoolState};
+use pp_core::{AllocError, Home, NodePolicy, PageBatch, PagePool, PoolBuilder, PoolState, Recycling};
 
 fn home(units: usize) -> Home<Depot> {
     Home::new(Depot::new(Shape::plain(4096, units)))
@@ -257,7 +257,8 @@ fn pages_from_the_reserve_never_recycle() {
     let mut pool = builder(&home).returners(1, 4).build().unwrap();
     let mut pages = take(&mut pool, 4);
     let reserve = |pages: &mut Vec<pp_core::Page>| {
-        let at = pages.iter().position(|page| page.descriptor().from_reserve()).expect("the last unit");
+        let at =
+            pages.iter().position(|page| page.descriptor().recycling() == Recycling::Never).expect("the last unit");
         pages.swap_remove(at)
     };
     pool.recycle_direct(reserve(&mut pages));

@@ -23,7 +23,7 @@ use crate::provider::BuddyProvider;
 /// With [`reserve_units`](BuddyBuilder::reserve_units) each node keeps that many base units for when nothing else is
 /// left on any node (the min watermark of a kernel zone). Ordinary requests, bulk ones included, stop above it. A
 /// request that would get nothing at all then gets *one* unit from it, marked
-/// [`from_reserve`](pp_core::Descriptor::from_reserve). Pools never recycle such a unit, so the reserve fills again as soon as its
+/// [`Recycling::Never`](pp_core::Recycling::Never). Pools never recycle such a unit, so the reserve fills again as soon as its
 /// pages are dropped. Without `reserve_units` there is no reserve and no unit is ever marked.
 ///
 /// # Examples

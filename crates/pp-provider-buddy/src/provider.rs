@@ -8,8 +8,8 @@ use core::marker::PhantomData;
 use pp_core::lock::RawLock;
 use pp_core::sync::Counter;
 use pp_core::{
-    Backing, CpuAccess, Description, Descriptor, Exposed, Geometry, Host, MemoryProvider, ProvideError, Region,
-    Request, Unit, UnitDrain, UnitSink,
+    Backing, CpuAccess, Description, Descriptor, Exposed, Geometry, Host, MemoryProvider, ProvideError, Recycling,
+    Region, Request, Unit, UnitDrain, UnitSink,
 };
 
 use crate::info::Pieces;
@@ -109,14 +109,14 @@ impl<L: RawLock, A: CpuAccess> BuddyProvider<L, A> {
                 // 2. Outlives: regions are dropped with the provider, and pools hold the provider's `Home`.
                 let unit = unsafe { region.unit(place.index) };
                 let descriptor = unit.descriptor();
-                let reserve = depth == Depth::Reserve;
+                let recycling = if depth == Depth::Reserve { Recycling::Never } else { Recycling::Allowed };
                 if descriptor.order() != order
                     || descriptor.unit_bytes() != bytes as usize
-                    || descriptor.from_reserve() != reserve
+                    || descriptor.recycling() != recycling
                 {
                     // SAFETY: we hold the only `Unit`, so we alone decide about it; the block's `bytes` bytes lie
                     // inside the region, whose memory is what `A` promises.
-                    unsafe { descriptor.reshape(descriptor.addr(), bytes, order, reserve) };
+                    unsafe { descriptor.reshape(descriptor.addr(), bytes, order, recycling) };
                 }
                 units.push(unit);
             })

@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use pp_core::{Home, MemoryProvider, NodeId};
+use pp_core::{Home, MemoryProvider, NodeId, Recycling};
 use pp_provider_buddy::{Buddy, BuddyProvider, DefaultLock};
 
 fn memory(bytes: usize) -> &'static mut [u8] {
@@ -167,7 +167,7 @@ fn the_order_that_counts_is_the_providers_own() {
     let unit = alloc(&*buddy, 2, 1).remove(0);
     let descriptor = unit.descriptor();
     // SAFETY: the unit is ours; the shorter length lies inside it.
-    unsafe { descriptor.reshape(descriptor.addr(), 4096, 0, false) };
+    unsafe { descriptor.reshape(descriptor.addr(), 4096, 0, Recycling::Allowed) };
     buddy.release(unit);
     assert_eq!((buddy.free_units(), buddy.free_blocks(3)), (8, 1));
     // And the next holder is told the truth again.

@@ -10,7 +10,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::*;
-use pp_core::{MemoryProvider, Unit};
+use pp_core::{MemoryProvider, Recycling, Unit};
 use pp_provider_buddy::{Buddy, ORDERS};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -146,7 +146,7 @@ impl Model {
         let (address, bytes) = span(unit);
         assert_eq!(bytes, self.unit << order);
         assert_eq!(address % bytes, 0, "not aligned to its size");
-        assert_eq!((unit.descriptor().order(), unit.descriptor().from_reserve()), (order, false));
+        assert_eq!((unit.descriptor().order(), unit.descriptor().recycling()), (order, Recycling::Allowed));
         self.set(address, bytes, false);
         assert_eq!(self.live.insert(address, bytes), None);
     }

@@ -8,7 +8,7 @@ use core::cell::Cell;
 
 use common::*;
 use pp_core::lock::{RawLock, SpinLock};
-use pp_core::{Exposed, Host, MemoryProvider, NodeId, RegionMemory};
+use pp_core::{Exposed, Host, MemoryProvider, NodeId, Recycling, RegionMemory};
 use pp_provider_buddy::{Buddy, BuddyBuilder, BuddyError, DefaultLock};
 
 thread_local! {
@@ -136,7 +136,7 @@ fn without_a_reserve_everything_goes_out_and_nothing_is_marked() {
     let buddy = with(Buddy::builder(), 16).build().unwrap();
     let units = alloc(&*buddy, 0, 32);
     assert_eq!(units.len(), 16);
-    assert!(units.iter().all(|unit| !unit.descriptor().from_reserve()));
+    assert!(units.iter().all(|unit| unit.descriptor().recycling() == Recycling::Allowed));
     assert!(alloc(&*buddy, 0, 1).is_empty());
     release_bulk(&*buddy, units);
 }
@@ -146,13 +146,13 @@ fn the_reserve_is_touched_last_one_by_one_and_marked() {
     let buddy = with(Buddy::builder().reserve_units(4), 16).build().unwrap();
     let ordinary = alloc(&*buddy, 0, 64);
     assert_eq!(ordinary.len(), 12, "a bulk request stops at the mark");
-    assert!(ordinary.iter().all(|unit| !unit.descriptor().from_reserve()));
+    assert!(ordinary.iter().all(|unit| unit.descriptor().recycling() == Recycling::Allowed));
 
     let mut reserve = Vec::new();
     for left in (0..4).rev() {
         let some = alloc(&*buddy, 0, 64);
         assert_eq!((some.len(), buddy.free_units()), (1, left));
-        assert!(some[0].descriptor().from_reserve());
+        assert!((some[0].descriptor().recycling() == Recycling::Never));
         reserve.extend(some);
     }
     assert!(alloc(&*buddy, 0, 64).is_empty());
@@ -161,11 +161,11 @@ fn the_reserve_is_touched_last_one_by_one_and_marked() {
     let mut ordinary = ordinary;
     release_bulk(&*buddy, ordinary.split_off(11));
     let again = alloc(&*buddy, 0, 1);
-    assert!(again[0].descriptor().from_reserve());
+    assert!((again[0].descriptor().recycling() == Recycling::Never));
     release_bulk(&*buddy, again);
     release_bulk(&*buddy, reserve);
     let again = alloc(&*buddy, 0, 64);
-    assert_eq!((again.len(), again[0].descriptor().from_reserve()), (1, false));
+    assert_eq!((again.len(), (again[0].descriptor().recycling() == Recycling::Never)), (1, false));
     release_bulk(&*buddy, again);
     release_bulk(&*buddy, ordinary);
     assert_eq!((buddy.free_units(), buddy.free_blocks(4)), (16, 1));
@@ -177,7 +177,7 @@ fn a_large_order_counts_against_the_mark_with_all_its_units() {
     let blocks = alloc(&*buddy, 2, 64);
     assert_eq!(blocks.len(), 3, "a fourth block would leave 0 of 3");
     let last = alloc(&*buddy, 2, 64);
-    assert_eq!((last.len(), last[0].descriptor().from_reserve(), buddy.free_units()), (1, true, 0));
+    assert_eq!((last.len(), (last[0].descriptor().recycling() == Recycling::Never), buddy.free_units()), (1, true, 0));
     release_bulk(&*buddy, blocks);
     release_bulk(&*buddy, last);
 }
@@ -191,7 +191,7 @@ fn every_nodes_ordinary_memory_goes_before_any_reserve() {
     loop {
         let some = alloc_on(&*buddy, 0, Some(NodeId(0)), 64);
         let Some(first) = some.first() else { break };
-        nodes.push((first.descriptor().node().0, some.len(), first.descriptor().from_reserve()));
+        nodes.push((first.descriptor().node().0, some.len(), (first.descriptor().recycling() == Recycling::Never)));
         units.extend(some);
     }
     assert_eq!(nodes, [(0, 6, false), (1, 6, false), (0, 1, true), (0, 1, true), (1, 1, true), (1, 1, true)]);

@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use pp_core::{Exposed, Home, NodeId, Page, PagePool};
+use pp_core::{Exposed, Home, NodeId, Page, PagePool, Recycling};
 use pp_provider_buddy::{Buddy, BuddyBuilder};
 
 /// `units` of 4 KiB in one block if their number allows.
@@ -60,7 +60,8 @@ fn pages_from_the_reserve_go_home_and_never_round() {
     let mut pool = PagePool::builder(&buddy).build().unwrap();
     let pages = alloc_until_empty(&mut pool);
     assert_eq!(pages.len(), 16);
-    let (reserve, ordinary): (Vec<_>, Vec<_>) = pages.into_iter().partition(|page| page.descriptor().from_reserve());
+    let (reserve, ordinary): (Vec<_>, Vec<_>) =
+        pages.into_iter().partition(|page| page.descriptor().recycling() == Recycling::Never);
     assert_eq!((reserve.len(), ordinary.len()), (4, 12));
     for (n, page) in reserve.into_iter().enumerate() {
         match n % 2 {

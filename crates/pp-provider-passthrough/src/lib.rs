@@ -1,7 +1,8 @@
 //! The null case among providers: every page comes zeroed from the global allocator and goes back to it.
 //!
-//! Nothing is kept, so a pool on top of it shows what the pool itself is worth: swap this for
-//! a real provider and compare. Kernel counterpart: a page_pool without memory provider whose pages all go to the
+//! Nothing is kept, neither here nor by the pool on top: units are handed out as
+//! [`Recycling::Never`](pp_core::Recycling::Never), so each put ends in the allocator. The same driver on this and on a real
+//! provider shows what a pool is for. Kernel counterpart: a page_pool without memory provider whose pages all go to the
 //! page allocator (`alloc_pages_node`, `put_page`; Linux 7.3, `net/core/page_pool.c`).
 //!
 //! # Cost

@@ -8,7 +8,9 @@ use core::ptr::{NonNull, null_mut};
 
 use pp_core::lock::{Locked, RawLock};
 use pp_core::sync::Counter;
-use pp_core::{Backing, Description, Geometry, Host, MemoryProvider, ProvideError, Request, Unit, UnitDrain, UnitSink};
+use pp_core::{
+    Backing, Description, Geometry, Host, MemoryProvider, ProvideError, Recycling, Request, Unit, UnitDrain, UnitSink,
+};
 
 use crate::table::Table;
 
@@ -67,7 +69,7 @@ impl<L: RawLock> PassThroughProvider<L> {
                 count += 1;
                 // SAFETY: the unit is home again and the table's lock is held, so we alone decide about it; null for
                 // no bytes promises nothing.
-                unsafe { descriptor.reshape(null_mut(), 0, 0, false) };
+                unsafe { descriptor.reshape(null_mut(), 0, 0, Recycling::Never) };
                 unit.consume();
                 table.put(slot);
             }
@@ -121,7 +123,7 @@ unsafe impl<L: RawLock> MemoryProvider for PassThroughProvider<L> {
                     // 2. The address is a live, zeroed allocation of that many bytes, known to nobody else; 2 GiB
                     //    at most, so the length fits.
                     let unit = unsafe {
-                        descriptor.reshape(*address, layout.size() as u32, request.order, false);
+                        descriptor.reshape(*address, layout.size() as u32, request.order, Recycling::Never);
                         Unit::new(descriptor)
                     };
                     units.push(unit);

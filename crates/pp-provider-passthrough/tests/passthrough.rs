@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use pp_core::lock::SpinLock;
-use pp_core::{Descriptor, Home, MemoryProvider, PagePool, Request, Unit, UnitDrain, UnitSink};
+use pp_core::{Descriptor, Home, MemoryProvider, PagePool, Recycling, Request, Unit, UnitDrain, UnitSink};
 use pp_provider_passthrough::{PassThrough, PassThroughProvider, SizeError};
 
 fn alloc(provider: &dyn MemoryProvider, order: u8, count: usize) -> Vec<Unit> {
@@ -35,7 +35,10 @@ fn units_are_zeroed_aligned_and_disjoint() {
         for unit in alloc(&*pages, order, 70) {
             let descriptor = unit.descriptor();
             let bytes = 2048 << order;
-            assert_eq!((descriptor.unit_bytes(), descriptor.order(), descriptor.from_reserve()), (bytes, order, false));
+            assert_eq!(
+                (descriptor.unit_bytes(), descriptor.order(), descriptor.recycling()),
+                (bytes, order, Recycling::Never)
+            );
             assert_eq!(descriptor.addr().addr() % bytes, 0);
             // SAFETY: the unit is ours and zeroed, and no other slice of it exists.
             let memory = unsafe { core::slice::from_raw_parts_mut(descriptor.addr(), bytes) };

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pp_core::{
     Access, Backing, Description, Device, DmaAddr, Exposed, Geometry, Host, MemoryProvider, NodeId, ProvideError,
-    Region, RegionMemory, Request, Unit, UnitSink,
+    Recycling, Region, RegionMemory, Request, Unit, UnitSink,
 };
 
 use super::key;
@@ -178,6 +178,7 @@ impl<A: Access> Depot<A> {
         state.out += 1 << order;
         let region = &self.regions[node];
         let reserve = first + (1 << order) > self.shape.units - self.shape.reserve;
+        let recycling = if reserve { Recycling::Never } else { Recycling::Allowed };
         let descriptor = region.descriptor(first as u32).expect("a unit");
         let len = (self.shape.unit_bytes << order) as u32;
         let addr = region.address(first as u32).map_or(core::ptr::null_mut(), |addr| addr.as_ptr());
@@ -186,7 +187,7 @@ impl<A: Access> Depot<A> {
         descriptor.home_words()[1].store(first as u32, core::sync::atomic::Ordering::Relaxed);
         // SAFETY: none of the group was taken, so all of it is home; the group's memory is the region's.
         unsafe {
-            descriptor.reshape(addr, len, order, reserve);
+            descriptor.reshape(addr, len, order, recycling);
             Some(region.unit(first as u32))
         }
     }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use pp_core::sync::Counter;
 use pp_core::{
-    DmaDirection, Home, NodeId, NodePolicy, Page, PageBatch, PagePool, PoolHandle, Returner, Shared, Zeroing,
+    DmaDirection, Home, NodeId, NodePolicy, Page, PageBatch, PagePool, PoolHandle, Recycling, Returner, Shared, Zeroing,
 };
 
 use super::{Bytes, Depot, Model, Shape, Window, check, fill, is_zero, key};
@@ -225,7 +225,7 @@ impl Hand {
         let held = self.pages.swap_remove(pick % self.pages.len());
         check(&held.page, held.tag);
         let unit = key(held.page.descriptor());
-        let reserve = held.page.descriptor().from_reserve();
+        let reserve = held.page.descriptor().recycling() == Recycling::Never;
         if let Some(model) = &mut self.model {
             assert_eq!(held.page.is_detached(), model.is_stray(unit));
             model.giving(held.home, unit, self.world.home.stay(unit), held.tag);
@@ -430,7 +430,7 @@ impl Hand {
         let Some((held, unit)) = self.give_shared(pick) else { return };
         let HeldShared { shared, home, tag } = held;
         let stay = self.world.home.stay(unit);
-        let reserve = shared.descriptor().from_reserve();
+        let reserve = shared.descriptor().recycling() == Recycling::Never;
         match verb {
             Verb::CloneShared => {
                 self.world.count(unit, 1);
