@@ -1,6 +1,6 @@
 //! Measures the pool beside its peers, in the same run and in turns.
 //!
-//! What is measured: [`local`] for one processor, [`cross`] for two; how: [`measure`]; against what: [`peers`].
+//! What is measured: [`local`] for one processor, [`cross`] for two; how: [`mod@measure`]; against what: [`peers`].
 //! Nothing here passes or fails for its time. What guards against a slower pool is the instruction gate, `icount`.
 
 extern crate alloc;
