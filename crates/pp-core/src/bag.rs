@@ -74,7 +74,8 @@ impl Bag {
     /// Ends the producer's time. What lies in the bag stays for the consumer.
     pub(crate) fn disown(&self) {
         // Release pairs with the Acquire in `claim`.
-        self.owner.store(0, Ordering::Release);
+        let release = if mutant(Mutant::RelaxedDisown) { Ordering::Relaxed } else { Ordering::Release };
+        self.owner.store(0, release);
     }
 
     #[inline(always)]
@@ -143,6 +144,9 @@ impl Bag {
         if before & SEALED == 0 {
             self.sealed_at.set(before);
         }
+        if mutant(Mutant::BagForgotten) {
+            return;
+        }
         let mut at = Commit { bag: self, head: self.head.0.load(Ordering::Relaxed) };
         while at.head != self.sealed_at.get() {
             let value = Bag::read(&self.places, at.head);
@@ -173,6 +177,7 @@ struct Commit<'a> {
 impl Drop for Commit<'_> {
     fn drop(&mut self) {
         // Release pairs with the Acquire in `room` and `claim`: we have read what we free.
-        self.bag.head.0.store(self.head, Ordering::Release);
+        let release = if mutant(Mutant::RelaxedBagHead) { Ordering::Relaxed } else { Ordering::Release };
+        self.bag.head.0.store(self.head, release);
     }
 }

@@ -26,13 +26,15 @@ use crate::limit::{Limits, WatermarkHook};
 use crate::reaper::{Reaper, Remains};
 use crate::ring::{CacheLine, Ring};
 use crate::stats::{ConsumerCounts, ProducerCounts};
-use crate::sync::{AtomicUsize, Canary, Mutant, Ordering, UnsafeCell, fence, mutant};
+use crate::sync::{AtomicUsize, Canary, Mutant, Ordering, UnsafeCell, fence, mutant, spin};
 
 /// One place of the consumer's cache.
 pub(crate) type Place = MaybeUninit<NonNull<Descriptor>>;
 
 /// The claim word of a unit that its provider mapped.
 pub(crate) const PREMAPPED: usize = usize::MAX;
+/// The claim word while a closing consumer ends the mapping.
+pub(crate) const UNMAPPING: usize = usize::MAX - 1;
 
 /// What never changes after `build`.
 pub(crate) struct Config {
@@ -192,71 +194,106 @@ impl Block {
         unsafe { self.table.with(|table| &*table).as_ref().unwrap_unchecked() }
     }
 
+    /// What statistics must not do; for the model that says so.
+    pub(crate) fn touch_table(&self) {
+        self.table.with(|_| ());
+    }
+
     /// The provider, for a page off the books that owns a share of it.
     pub(crate) fn stray_home(&self) -> RawHome {
         self.home
     }
 
-    /// Undoes what entering did: page-out hook, unmapping, owner. The unit then has no owner but the caller.
+    /// Undoes what entering did: page-out hook, unmapping. The owner word then says `word`.
     ///
     /// # Safety
     ///
-    /// The caller owns a page on this block's books and treats it as a mere [`Unit`](crate::Unit) afterwards.
-    pub(crate) unsafe fn expel(&self, descriptor: &Descriptor) {
+    /// The caller owns a page on this block's books, or won its owner word, and treats it afterwards as what `word` says.
+    pub(crate) unsafe fn expel(&self, descriptor: &Descriptor, word: usize) {
         /// Completes the release also when the hook panics.
-        struct Finish<'a>(&'a Block, &'a Table, &'a Descriptor);
+        struct Finish<'a>(&'a Block, &'a Table, &'a Descriptor, usize);
         impl Drop for Finish<'_> {
             fn drop(&mut self) {
-                let Finish(block, table, descriptor) = self;
+                let Finish(block, table, descriptor, word) = self;
                 block.unmap(table, descriptor);
-                // Relaxed: the unit travels on to whoever gets it next through the provider's own synchronisation.
-                descriptor.owner.store(owner::HOME, Ordering::Relaxed);
+                if mutant(Mutant::StrayThroughHome) {
+                    descriptor.owner.store(owner::HOME, Ordering::Relaxed);
+                }
+                // Relaxed: a unit that goes home travels on through the provider's own synchronisation, and of a page that
+                // is shared the reference count tells the last holder.
+                descriptor.owner.store(*word, Ordering::Relaxed);
             }
         }
         // SAFETY: the page is on the books.
         let table = unsafe { self.table() };
-        let _finish = Finish(self, table, descriptor);
+        let _finish = Finish(self, table, descriptor, word);
         if let Some(page_out) = &table.page_out {
             page_out(descriptor);
         }
     }
 
-    /// Ends the unit's DMA mapping if it still is this pool's. Any thread; the unit need not be the caller's.
+    /// Ends the DMA mapping of a unit that is about to leave this pool. For the page's owner, on any thread.
     ///
-    /// A closing consumer unmaps what is still out while a late returner does the same for its page. The claim decides:
-    /// one compare-exchange from this pool's generation, which no other pool and no later stay in one ever
-    /// has. The address is read before, because the loser may not touch the descriptor any more: the unit can be home by then,
-    /// and in another pool (kernel 24ef02f934ee).
+    /// A closing consumer unmaps what is still out ([`scrub`](Block::scrub)) while a late returner does the same for its page.
+    /// The claim decides: one compare-exchange from this pool's generation, which no other pool and no later stay in one
+    /// ever has. If the consumer won, we wait until it is done: a unit must not be home, and in another
+    /// pool, while a mapping of this one lives (kernel 24ef02f934ee, which does not wait).
     pub(crate) fn unmap(&self, table: &Table, descriptor: &Descriptor) {
-        let Some(dma) = &table.dma else {
-            if descriptor.dma_claim.load(Ordering::Relaxed) == PREMAPPED {
-                descriptor.dma_claim.store(0, Ordering::Relaxed);
+        let claim = &descriptor.dma_claim;
+        if let Some(dma) = &table.dma {
+            let generation = self.config.id;
+            let addr = DmaAddr::unpack(descriptor.dma_addr.load(Ordering::Relaxed));
+            // Acquire on failure pairs with the Release in `scrub`: its unmapping happens before the unit is home. Relaxed on
+            // success: the address came with the page, and who finds the claim gone goes on without the unit.
+            match claim.compare_exchange(generation, 0, Ordering::Relaxed, Ordering::Acquire) {
+                Ok(_) => self.end_mapping(dma, addr),
+                Err(UNMAPPING) => {
+                    while claim.load(Ordering::Acquire) == UNMAPPING && !mutant(Mutant::LoserRuns) {
+                        spin();
+                    }
+                }
+                Err(_) => {}
             }
-            return;
-        };
-        let generation = self.config.id;
-        let addr = DmaAddr::unpack(descriptor.dma_addr.load(Ordering::Relaxed));
-        let expected = if mutant(Mutant::ClaimWithoutGeneration) {
-            descriptor.dma_claim.load(Ordering::Relaxed)
-        } else {
-            generation
-        };
-        if mutant(Mutant::UnclaimedUnmap) {
-            if descriptor.dma_claim.load(Ordering::Relaxed) != generation {
-                return;
-            }
-            descriptor.dma_claim.store(0, Ordering::Relaxed);
-        } else if expected == 0
-            // Acquire and Release: of two claimants on one word the winner's address is the one it read before, and its
-            // unmap comes after the mapping. Pairs with the Release store in `map`.
-            || descriptor.dma_claim.compare_exchange(expected, 0, Ordering::AcqRel, Ordering::Relaxed).is_err()
-        {
             if mutant(Mutant::LoserTouches) {
-                let late = DmaAddr::unpack(descriptor.dma_addr.load(Ordering::Relaxed));
-                dma.ops.unmap(late, self.config.unit_bytes, dma.direction);
+                self.end_mapping(dma, addr);
+            }
+        }
+        if claim.load(Ordering::Relaxed) == PREMAPPED {
+            claim.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends the unit's DMA mapping if it still is this pool's. For the closing consumer, whose unit it need not be: it may
+    /// be home by now, and in another pool.
+    pub(crate) fn scrub(&self, dma: &DmaTable, descriptor: &Descriptor) {
+        /// Lets a late returner go on, also when the device's `unmap` panics.
+        struct Done<'a>(&'a AtomicUsize);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                // Release pairs with the Acquires in `unmap`.
+                self.0.store(0, Ordering::Release);
+            }
+        }
+        let claim = &descriptor.dma_claim;
+        let mut generation = self.config.id;
+        if mutant(Mutant::ClaimWithoutGeneration) {
+            generation = claim.load(Ordering::Relaxed);
+        }
+        if mutant(Mutant::UnclaimedUnmap) {
+            if claim.load(Ordering::Relaxed) == generation {
+                self.end_mapping(dma, DmaAddr::unpack(descriptor.dma_addr.load(Ordering::Relaxed)));
+                claim.store(0, Ordering::Relaxed);
             }
             return;
         }
+        // Relaxed: we wrote claim and address ourselves. The address stays while the claim is held: its unit cannot leave.
+        if claim.compare_exchange(generation, UNMAPPING, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            let _done = Done(claim);
+            self.end_mapping(dma, DmaAddr::unpack(descriptor.dma_addr.load(Ordering::Relaxed)));
+        }
+    }
+
+    fn end_mapping(&self, dma: &DmaTable, addr: DmaAddr) {
         dma.ops.unmap(addr, self.config.unit_bytes, dma.direction);
         self.producers.unmapped.add_shared(1);
     }

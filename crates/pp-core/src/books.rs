@@ -72,6 +72,11 @@ impl Books {
         let order = if mutant(Mutant::RelaxedReleased) { Ordering::Relaxed } else { Ordering::AcqRel };
         // SAFETY: valid until our pages are booked out, which this does.
         let before = unsafe { &(*this).released }.fetch_add(n, order);
+        if mutant(Mutant::ElectByRead) {
+            // SAFETY: none; this is the defect that the models must find.
+            let now = unsafe { &(*this).released }.load(Ordering::Acquire);
+            return if now == 0 { Verdict::Elected } else { Verdict::NotElected };
+        }
         // Before closing the word is not negative, so this can only hit zero after.
         if before.wrapping_add(n) == 0 { Verdict::Elected } else { Verdict::NotElected }
     }

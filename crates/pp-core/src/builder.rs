@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::access::{Access, CpuAccess, Host};
 use crate::bag::Bag;
-use crate::block::{Block, Config, DmaTable, PREMAPPED, Parts, SyncRange, Table};
+use crate::block::{Block, Config, DmaTable, Parts, SyncRange, Table, UNMAPPING};
 use crate::consumer::Entry;
 use crate::dma::{Dma, DmaDirection};
 use crate::error::BuildError;
@@ -155,7 +155,8 @@ impl<A: Access> PoolBuilder<A> {
         self
     }
 
-    /// Runs once a stay, when a page is about to leave the pool, on whatever thread that happens: the destructor.
+    /// Runs once a stay, when a page is about to leave the pool, on whatever thread that happens: the destructor. It may
+    /// write the page unless that leaves while others hold it; see [`PageView::bytes_mut`].
     pub fn page_out(mut self, hook: impl Fn(PageView<'_, A>) + Send + Sync + 'static) -> Self {
         self.page_out = Some(hooks::erase(hook));
         self
@@ -296,6 +297,6 @@ impl<A: Access> core::fmt::Debug for PoolBuilder<A> {
 /// A number no other pool of this process ever has: its id, and the generation of its DMA claims.
 fn next_id() -> Result<usize, BuildError> {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
-    NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |id| (id < PREMAPPED - 1).then_some(id + 1))
+    NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |id| (id < UNMAPPING).then_some(id + 1))
         .map_err(|_| BuildError::TooManyPools)
 }

@@ -2,7 +2,7 @@
 
 use core::task::{Poll, Waker};
 
-use crate::sync::{AtomicU8, Ordering, UnsafeCell};
+use crate::sync::{AtomicU8, Mutant, Ordering, UnsafeCell, mutant};
 
 const IDLE: u8 = 0;
 const WAITING: u8 = 1;
@@ -64,6 +64,10 @@ impl Completion {
         // SAFETY: the state is IDLE, so the elected thread leaves the waker alone, and we are the only waiter.
         self.waker.with_mut(|place| unsafe { *place = Some(waker.clone()) });
         // Release pairs with the Acquire of the swap in `fire`.
+        if mutant(Mutant::LostWake) {
+            self.state.store(WAITING, Ordering::Release);
+            return Poll::Pending;
+        }
         match self.state.compare_exchange(IDLE, WAITING, Ordering::Release, Ordering::Acquire) {
             Ok(_) => Poll::Pending,
             Err(_) => Poll::Ready(()),

@@ -176,9 +176,11 @@ impl Consumer {
         }
         drop(outbox);
         let mapped = core::mem::take(&mut self.mapped);
-        for descriptor in mapped {
-            // SAFETY: descriptors stay readable as long as the provider lives, and we are still open on it.
-            self.block.unmap(self.table(), unsafe { descriptor.as_ref() });
+        if let Some(dma) = &self.table().dma {
+            for descriptor in mapped {
+                // SAFETY: descriptors stay readable as long as the provider lives, and we are still open on it.
+                self.block.scrub(dma, unsafe { descriptor.as_ref() });
+            }
         }
     }
 }

@@ -36,10 +36,11 @@ pub struct Descriptor {
     /// | state | meaning | who leaves it |
     /// |---|---|---|
     /// | 0 | nobody | the consumer that maps it |
-    /// | a pool's generation | that pool; the generation is never used again | whoever wins the compare-exchange to 0 unmaps |
+    /// | a pool's generation | that pool; the generation is never used again | whoever wins the compare-exchange from it unmaps |
+    /// | `UNMAPPING` | that pool, which is closing | the closing consumer, to 0; the unit's owner waits for it |
     /// | `PREMAPPED` | its provider, for as long as it is out | whoever hands it home |
     pub(crate) dma_claim: AtomicUsize,
-    /// The mapped address in `DmaAddr::pack` form. Written before the claim, read before the claim is taken.
+    /// The mapped address in `DmaAddr::pack` form. Written before the claim; the owner's, or whose claim it is.
     pub(crate) dma_addr: AtomicUsize,
     /// Two words with two lives. Home: the provider's free-list links. Out: `[sync length, place in the mapped list]`.
     link: [AtomicU32; 2],

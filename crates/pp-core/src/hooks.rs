@@ -9,6 +9,7 @@ use crate::access::{Access, CpuAccess, Host};
 use crate::descriptor::Descriptor;
 use crate::dma::DmaAddr;
 use crate::provider::NodeId;
+use crate::sync::{Mutant, Ordering, mutant};
 
 /// A page as its hook sees it: the bytes, and nothing that would let it keep or swap the page.
 pub struct PageView<'a, A: Access> {
@@ -42,17 +43,24 @@ impl<'a, A: Access> PageView<'a, A> {
 }
 
 impl<A: CpuAccess> PageView<'_, A> {
-    /// First byte.
+    /// First byte. Others may be reading while `bytes_mut` of a host page says `None`.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.descriptor.addr()
     }
 }
 
 impl PageView<'_, Host> {
-    /// The bytes.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: host memory is valid and initialised for its length (`Backing`), and this view is its only user.
-        unsafe { core::slice::from_raw_parts_mut(self.descriptor.addr(), self.descriptor.unit_bytes()) }
+    /// The bytes. `None` in a page-out hook when others still hold the page, and read it:
+    /// [`Shared::release`](crate::Shared::release).
+    pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        // Relaxed: the count is over 0 exactly while the page is shared, and then one of the handles is our caller's.
+        if self.descriptor.refs.load(Ordering::Relaxed) > 0 && !mutant(Mutant::PageOutWrites) {
+            return None;
+        }
+        self.descriptor.bytes.bury();
+        // SAFETY: host memory is valid and initialised for its length (`Backing`). The page is not shared, so this view,
+        // which is borrowed exclusively, is its only user.
+        Some(unsafe { core::slice::from_raw_parts_mut(self.descriptor.addr(), self.descriptor.unit_bytes()) })
     }
 }
 

@@ -52,7 +52,7 @@ impl<const N: usize> Outbox<N> {
         self.units[self.len] = descriptor;
         self.len += 1;
         // SAFETY: the caller's promise; `expel` completes even if the hook panics.
-        unsafe { self.block.as_ref().expel(descriptor.as_ref()) };
+        unsafe { self.block.as_ref().expel(descriptor.as_ref(), owner::HOME) };
     }
 
     fn send_home(&mut self) {
@@ -82,7 +82,7 @@ impl<const N: usize> Drop for Outbox<N> {
             // SAFETY: the pages that just left kept it alive; nothing of it is touched after `leave` unless elected.
             unsafe {
                 let verdict = Books::leave(&raw const (*self.block.as_ptr()).books.0, self.gone);
-                if mutant(Mutant::BlockFreedEarly) {
+                if mutant(Mutant::TouchAfterLeave) {
                     self.block.as_ref().enter();
                 }
                 Block::settle(self.block, verdict);
@@ -344,16 +344,12 @@ pub(crate) unsafe fn put_in_bag(block: &BlockRef, bag: &Bag, writer: &mut BagWri
 /// The caller owns the page (or holds a counted reference and has won the owner word), which is on `block`'s books.
 pub(crate) unsafe fn make_stray(descriptor: NonNull<Descriptor>, block: NonNull<Block>) {
     /// Completes the leaving also when the page-out hook panics.
-    struct Finish(NonNull<Descriptor>, NonNull<Block>);
+    struct Finish(NonNull<Block>);
     impl Drop for Finish {
         fn drop(&mut self) {
-            let Finish(descriptor, block) = *self;
+            let Finish(block) = *self;
             // SAFETY: on the books until `leave`, so the block is alive; after it nothing but a teardown touches it.
             unsafe {
-                // Release: in the shared case, whoever drops the last reference sees the new owner; it pairs, through the
-                // reference count, with the Acquire there.
-                let stray = block.as_ref().owner_word() | owner::STRAY;
-                descriptor.as_ref().owner.store(stray, Ordering::Release);
                 let verdict = Books::leave(&raw const (*block.as_ptr()).books.0, 1);
                 Block::settle(block, verdict);
             }
@@ -366,8 +362,9 @@ pub(crate) unsafe fn make_stray(descriptor: NonNull<Descriptor>, block: NonNull<
         BlockRef::leak_another(block);
         // Before `leave`, so that a reader can only count the page twice, never not at all.
         this.books.0.strays.add_shared(1);
-        let _finish = Finish(descriptor, block);
-        this.expel(descriptor.as_ref());
+        let _finish = Finish(block);
+        // Straight from `LEAVING` to `STRAY`: in between, another holder's release would take it for a page to claim.
+        this.expel(descriptor.as_ref(), this.owner_word() | owner::STRAY);
     }
 }
 

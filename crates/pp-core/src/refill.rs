@@ -290,8 +290,8 @@ impl Consumer {
             return Err(DmaError::AddressTooWide);
         };
         page.dma_addr.store(packed, Ordering::Relaxed);
-        // Release pairs with the Acquire of the claim in `Block::unmap`: who takes the claim sees the address.
-        page.dma_claim.store(self.block.config.id, Ordering::Release);
+        // Relaxed: both words travel with the page, and the only one to look without it is we ourselves, at close.
+        page.dma_claim.store(self.block.config.id, Ordering::Relaxed);
         self.counts().mapped.add(1);
         if !listed {
             page.mapped_slot().store(self.mapped.len() as u32, Ordering::Relaxed);

@@ -17,7 +17,7 @@
 
 use crate::block::Block;
 use crate::books::PoolState;
-use crate::sync::Counter;
+use crate::sync::{Counter, Mutant, mutant};
 
 /// Written by the consumer. The first two are what the direct path touches.
 #[derive(Debug)]
@@ -213,6 +213,9 @@ impl core::fmt::Display for Stats {
 impl Block {
     pub(crate) fn stats(&self) -> Stats {
         self.enter();
+        if mutant(Mutant::StatsReadTable) {
+            self.touch_table();
+        }
         let consumer = &self.consumer.0;
         let producers = &self.producers;
         let inflight = self.books.0.inflight();

@@ -12,6 +12,8 @@ pub enum Mutant {
     RelaxedPublish,
     /// A slot is taken without Acquire.
     RelaxedTake,
+    /// A slot is published by a load and a store, so that two producers may use it, or one may overwrite the seal.
+    PublishByStore,
     /// The producer touches the pool after publishing its last page (kernel 271683bb2cf3).
     TouchAfterPublish,
     /// The same in the bulk form (kernel bdea4980182e).
@@ -20,28 +22,48 @@ pub enum Mutant {
     NoSeal,
     /// `released` is added to without Release or Acquire.
     RelaxedReleased,
+    /// Who leaves looks once more whether the books are even, so that two may see it.
+    ElectByRead,
+    /// A thread touches the pool after its last page was booked out.
+    TouchAfterLeave,
     /// The unmap claim is a plain load and store instead of a compare-exchange (kernel 24ef02f934ee).
     UnclaimedUnmap,
     /// The loser of the unmap claim still unmaps what the descriptor says now.
     LoserTouches,
+    /// The loser of the unmap claim sends the unit home while the winner still unmaps it.
+    LoserRuns,
     /// The claim carries no pool generation, so it unmaps for whoever owns the unit now.
     ClaimWithoutGeneration,
+    /// Tidying the list of mapped units writes new places into descriptors that may be home by then.
+    TidyWritesAway,
     /// `Shared` is dropped without Release.
     RelaxedUnref,
-    /// `Shared::release` looks at the pool before it has claimed the page.
+    /// Every `Shared::release` takes the page off the books, not only the one that claimed it.
     ReleaseWithoutClaim,
+    /// A page that leaves while shared is nobody's for a moment, and another release takes it for its own.
+    StrayThroughHome,
+    /// A page-out hook may write a page that others read.
+    PageOutWrites,
     /// A page off the books takes no owner of the region with it.
     StrayWithoutOwner,
     /// A Returner's bag is drained but not sealed at close.
     BagWithoutSeal,
+    /// A bag is sealed but not drained at close.
+    BagForgotten,
     /// A bag's tail is published without Release.
     RelaxedBagTail,
-    /// The books' reference to the block is dropped before the last touch.
-    BlockFreedEarly,
+    /// A bag's head is given back without Release.
+    RelaxedBagHead,
+    /// A Returner leaves its bag to the next one without Release.
+    RelaxedDisown,
+    /// Statistics look at what only pages keep alive.
+    StatsReadTable,
     /// A provider's lock does not lock.
     OpenLock,
     /// The completion wakes before the teardown has finished.
     EarlyWake,
+    /// The waiter leaves its waker without looking whether it is too late.
+    LostWake,
 }
 
 #[cfg(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle")))]

@@ -39,6 +39,15 @@ impl Slot {
         self.clock.tick();
         // Release: what the returner did to the page happens before the consumer's Acquire in `take` or `seal`.
         // Relaxed on failure: the caller still owns its page and learns nothing about others.
+        if mutant(Mutant::PublishByStore) {
+            let before = self.word.load(Ordering::Relaxed);
+            if before != 0 {
+                return Err(before);
+            }
+            self.clock.tick();
+            self.word.store(value, Ordering::Release);
+            return Ok(());
+        }
         let success = if mutant(Mutant::RelaxedPublish) { Ordering::Relaxed } else { Ordering::Release };
         self.word.compare_exchange(0, value, success, Ordering::Relaxed).map(|_| ())
     }
