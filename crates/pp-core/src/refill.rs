@@ -15,7 +15,7 @@ use crate::limit::{Crossing, Pressure};
 use crate::provider::{NodeId, Request, Unit, UnitDrain, UnitSink};
 use crate::put::Outbox;
 use crate::ring::Step;
-use crate::sync::Ordering;
+use crate::sync::{Mutant, Ordering, mutant};
 
 /// `released` is brought back towards 0 when it passes this, long before it could wrap. Never met on 64-bit machines.
 const REBASE: isize = isize::MAX / 2;
@@ -301,26 +301,31 @@ impl Consumer {
     }
 
     /// Makes room for one more in the list of mapped units. An entry is stale when its unit is no longer mapped by us, or is
-    /// listed again further on; before the list grows, those go.
+    /// listed twice; before the list grows, those go.
+    ///
+    /// The units are only looked at: one that leaves meanwhile is home, where the words it shares with us are the provider's
+    /// free-list links. So those that stay do not learn their new place, and are listed once more at their next stay.
     fn compact_mapped(&mut self) -> Result<(), DmaError> {
         if self.mapped.len() < self.mapped.capacity() {
             return Ok(());
         }
         let id = self.block.config.id;
-        let mut kept = 0;
-        for index in 0..self.mapped.len() {
-            let entry = self.mapped[index];
-            // SAFETY: descriptors stay readable as long as the provider lives, and we are open on it.
-            let page = unsafe { entry.as_ref() };
-            // Only we ever put our id into the claim, so a claim that is ours stays ours or becomes 0 meanwhile.
-            let ours = page.dma_claim.load(Ordering::Relaxed) == id;
-            if ours && page.mapped_slot().load(Ordering::Relaxed) == index as u32 {
-                page.mapped_slot().store(kept as u32, Ordering::Relaxed);
-                self.mapped[kept] = entry;
-                kept += 1;
+        if mutant(Mutant::TidyWritesAway) {
+            for (index, entry) in self.mapped.iter().enumerate() {
+                // SAFETY: none; this is the defect that the model must find.
+                let page = unsafe { entry.as_ref() };
+                let ours = page.dma_claim.load(Ordering::Relaxed) == id;
+                if ours && page.mapped_slot().load(Ordering::Relaxed) == index as u32 {
+                    page.mapped_slot().store(0, Ordering::Relaxed);
+                }
             }
         }
-        self.mapped.truncate(kept);
+        // SAFETY: descriptors stay readable as long as the provider lives, and we are open on it. Relaxed: only we ever put
+        // our id into the claim, so a claim that is ours stays ours or becomes 0 meanwhile, and then the entry is stale.
+        self.mapped.retain(|entry| unsafe { entry.as_ref() }.dma_claim.load(Ordering::Relaxed) == id);
+        self.mapped.sort_unstable();
+        self.mapped.dedup();
+        let kept = self.mapped.len();
         let grow = if kept * 2 > self.mapped.capacity() { kept.max(64) } else { 1 };
         self.mapped.try_reserve(grow).map_err(|_| DmaError::Full)
     }
