@@ -1,0 +1,195 @@
+//! The models under loom: every interleaving and weak-memory outcome up to a preemption bound.
+//!
+//! `cargo xtask loom` runs them; `LOOM_MAX_PREEMPTIONS` goes deeper than the 3 that they begin with. Each line names the
+//! test that must pass, the one that must fail, their body, the outcomes that its executions must come to (all of them,
+//! and no other), and the defects that the same body must find.
+#![cfg(all(loom, feature = "loom"))]
+
+#[macro_use]
+mod models;
+
+use models::{closing, device, handing, lock, returner, sharing, watching};
+
+model!(
+    loom_ring_hands_over,
+    loom_ring_hands_over_mutants,
+    handing::one_page,
+    ["handed over", "not yet"],
+    [RelaxedPublish, RelaxedTake]
+);
+model!(
+    loom_put_against_refill,
+    loom_put_against_refill_mutants,
+    handing::two_returners_one_slot,
+    ["none again, ring was full", "one again", "both again", "one again, ring was full", "both again, ring was full"],
+    [RelaxedPublish, RelaxedTake, PublishByStore]
+);
+model!(
+    loom_put_against_refill_one_slot_left,
+    loom_put_against_refill_one_slot_left_mutants,
+    handing::two_returners_one_slot_left,
+    ["none sent home", "one sent home"],
+    [PublishByStore]
+);
+model!(
+    loom_last_page_against_close,
+    loom_last_page_against_close_mutants,
+    closing::last_page,
+    ["closer frees", "dropper frees"],
+    [TouchAfterPublish, TouchAfterLeave, RelaxedReleased, NoSeal, PublishByStore]
+);
+model!(
+    loom_last_batch_against_close,
+    loom_last_batch_against_close_mutants,
+    closing::last_batch,
+    ["closer frees", "dropper frees"],
+    [TouchAfterBulkPublish, NoSeal]
+);
+model!(
+    loom_seal_against_publish,
+    loom_seal_against_publish_mutants,
+    closing::seal_against_publish,
+    ["a dropper frees", "closer frees"],
+    [NoSeal, PublishByStore, ElectByRead]
+);
+model!(
+    loom_two_last_pages,
+    loom_two_last_pages_mutants,
+    closing::two_last_pages,
+    ["first frees", "second frees"],
+    [RelaxedReleased, ElectByRead, TouchAfterLeave]
+);
+model!(
+    loom_try_put_against_close,
+    loom_try_put_against_close_mutants,
+    closing::try_put,
+    ["accepted", "given back"],
+    [NoSeal]
+);
+model!(
+    loom_scrub_against_late_return,
+    loom_scrub_against_late_return_mutants,
+    device::scrub_against_late_return,
+    ["closer frees", "dropper frees"],
+    [UnclaimedUnmap, LoserTouches, LoserRuns]
+);
+model!(
+    loom_scrub_against_second_pool,
+    loom_scrub_against_second_pool_mutants,
+    device::scrub_against_second_pool,
+    ["not yet", "the second pool has it"],
+    [ClaimWithoutGeneration, LoserRuns]
+);
+model!(
+    loom_tidying_against_leaving,
+    loom_tidying_against_leaving_mutants,
+    device::tidying_against_leaving,
+    ["consumer frees", "leaver frees"],
+    [TidyWritesAway]
+);
+model!(
+    loom_drop_against_unshare,
+    loom_drop_against_unshare_mutants,
+    sharing::drop_against_unshare,
+    ["got it back", "still shared"],
+    [RelaxedUnref]
+);
+model!(
+    loom_last_holder_against_refill,
+    loom_last_holder_against_refill_mutants,
+    sharing::last_holder_against_refill,
+    ["again", "not yet"],
+    [RelaxedUnref]
+);
+model!(
+    loom_release_against_drop_and_close,
+    loom_release_against_drop_and_close_mutants,
+    sharing::release_against_drop_and_close,
+    ["closer frees", "dropper frees", "releaser frees"],
+    [StrayWithoutOwner, RelaxedUnref]
+);
+model!(
+    loom_two_releases,
+    loom_two_releases_mutants,
+    sharing::two_releases,
+    ["left"],
+    [ReleaseWithoutClaim, StrayThroughHome]
+);
+model!(
+    loom_two_releases_against_close,
+    loom_two_releases_against_close_mutants,
+    sharing::two_releases_against_close,
+    ["a releaser frees", "closer frees"],
+    [ReleaseWithoutClaim, StrayWithoutOwner]
+);
+model!(
+    loom_detached_against_close,
+    loom_detached_against_close_mutants,
+    sharing::detached_against_close,
+    ["closer frees", "dropper frees"],
+    [StrayWithoutOwner]
+);
+model!(
+    loom_detaching_against_close,
+    loom_detaching_against_close_mutants,
+    sharing::detaching_against_close,
+    ["closer frees", "dropper frees"],
+    [StrayWithoutOwner]
+);
+model!(
+    loom_page_out_against_reader,
+    loom_page_out_against_reader_mutants,
+    sharing::page_out_against_reader,
+    ["left", "went round"],
+    [PageOutWrites]
+);
+model!(
+    loom_idle_returner_against_close,
+    loom_idle_returner_against_close_mutants,
+    returner::idle_against_close,
+    ["closer frees"],
+    [BagForgotten]
+);
+model!(
+    loom_returner_against_close,
+    loom_returner_against_close_mutants,
+    returner::publish_against_close,
+    ["closer frees", "returner frees"],
+    [BagWithoutSeal, BagForgotten]
+);
+model!(
+    loom_returner_against_refill,
+    loom_returner_against_refill_mutants,
+    returner::publish_against_refill,
+    ["none", "one", "both"],
+    [RelaxedBagTail, RelaxedBagHead]
+);
+model!(
+    loom_returner_changes_hands,
+    loom_returner_changes_hands_mutants,
+    returner::change_of_hands,
+    ["handed on", "handed on, both taken", "taken", "taken, both taken"],
+    [RelaxedDisown]
+);
+model!(
+    loom_statistics_against_last_page,
+    loom_statistics_against_last_page_mutants,
+    watching::statistics_against_last_page,
+    ["none out", "one out"],
+    [StatsReadTable]
+);
+model!(
+    loom_state_against_last_page,
+    loom_state_against_last_page_mutants,
+    watching::state_against_last_page,
+    ["closed", "closing", "open"],
+    [TouchAfterPublish, TouchAfterLeave]
+);
+model!(
+    loom_waiter_against_last_page,
+    loom_waiter_against_last_page_mutants,
+    watching::waiter_against_last_page,
+    ["ready at once", "ready at the second look", "woken", "woken, then ready"],
+    [EarlyWake, LostWake]
+);
+model!(loom_lock_excludes, loom_lock_excludes_mutants, lock::exclusion, ["first, second", "second, first"], [OpenLock]);

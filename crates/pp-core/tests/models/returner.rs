@@ -1,0 +1,97 @@
+//! Returners: one thread's own bag.
+
+use super::thread;
+use super::units::{Scene, tiny};
+
+/// A Returner with a page in its bag is never used again; its thread ends while the pool does.
+pub(crate) fn idle_against_close() -> &'static str {
+    let (scene, home) = Scene::new(1);
+    let mut pool = tiny(home, 1).returners(1, 1).build().unwrap();
+    let mut returner = pool.handle().returner().unwrap();
+    returner.put(pool.alloc().unwrap());
+    let sleeper = thread::spawn(move || drop(returner));
+    let closer = thread::spawn(move || drop(pool));
+    let actors = [("closer frees", closer.thread().id())];
+    sleeper.join().unwrap();
+    closer.join().unwrap();
+    scene.freed_by(&actors)
+}
+
+/// A Returner publishes while the pool closes: before the seal, or turned away and sent home by itself.
+pub(crate) fn publish_against_close() -> &'static str {
+    let (scene, home) = Scene::new(1);
+    let mut pool = tiny(home, 1).returners(1, 1).build().unwrap();
+    let mut returner = pool.handle().returner().unwrap();
+    let page = pool.alloc().unwrap();
+    let worker = thread::spawn(move || returner.put(page));
+    let closer = thread::spawn(move || drop(pool));
+    let actors = [("returner frees", worker.thread().id()), ("closer frees", closer.thread().id())];
+    worker.join().unwrap();
+    closer.join().unwrap();
+    scene.freed_by(&actors)
+}
+
+/// A Returner with room for one brings two pages while the consumer refills: the second goes to the bag once the consumer
+/// has taken the first out, and to the ring before.
+pub(crate) fn publish_against_refill() -> &'static str {
+    let (scene, home) = Scene::new(2);
+    let mut pool = tiny(home, 2).returners(1, 1).build().unwrap();
+    let mut returner = pool.handle().returner().unwrap();
+    let (mut one, mut two) = (pool.alloc().unwrap(), pool.alloc().unwrap());
+    let worker = thread::spawn(move || {
+        one[0] = 1;
+        returner.put(one);
+        two[0] = 2;
+        returner.put(two);
+    });
+    let consumer = thread::spawn(move || {
+        let got = [0; 2].map(|_| {
+            pool.alloc().ok().inspect(|page| assert_ne!(page[0], 0, "a page was taken before it was written"))
+        });
+        let (bytes, count) =
+            (got.each_ref().map(|page| page.as_ref().map_or(0, |page| page[0])), got.iter().flatten().count());
+        assert!(count < 2 || bytes[0] != bytes[1], "one page was handed out twice");
+        got.into_iter().flatten().for_each(|page| pool.recycle_direct(page));
+        count
+    });
+    worker.join().unwrap();
+    let count = consumer.join().unwrap();
+    scene.freed_by(&[]);
+    ["none", "one", "both"][count]
+}
+
+/// A Returner is dropped and another thread gets its place, while the consumer refills: the new one goes on where the old
+/// one stopped.
+pub(crate) fn change_of_hands() -> &'static str {
+    let (scene, home) = Scene::new(2);
+    let mut pool = tiny(home, 2).returners(1, 2).build().unwrap();
+    let handle = pool.handle();
+    let mut returner = handle.returner().unwrap();
+    let (one, two) = (pool.alloc().unwrap(), pool.alloc().unwrap());
+    let first = thread::spawn(move || returner.put(one));
+    let second = thread::spawn(move || match handle.returner() {
+        Some(mut returner) => {
+            returner.put(two);
+            true
+        }
+        None => false,
+    });
+    let consumer = thread::spawn(move || {
+        let got = [pool.alloc().ok(), pool.alloc().ok()];
+        let count = got.iter().flatten().count();
+        got.into_iter().flatten().for_each(|page| pool.recycle_direct(page));
+        (count, pool)
+    });
+    first.join().unwrap();
+    let second = second.join().unwrap();
+    let (count, pool) = consumer.join().unwrap();
+    assert_eq!(pool.stats().in_use(), 0);
+    drop(pool);
+    scene.freed_by(&[]);
+    match (second, count) {
+        (true, 2) => "handed on, both taken",
+        (true, _) => "handed on",
+        (false, 2) => "taken, both taken",
+        (false, _) => "taken",
+    }
+}
