@@ -163,8 +163,12 @@ impl Bag {
 
     /// How many lie in it, exact when nobody is inside a call; 0 once closed.
     pub(crate) fn len(&self) -> usize {
+        // Acquire pairs with the Release in `Commit`: the tail is then no older than the one that the consumer took up to.
+        // It may be newer, by more than fit at a time.
+        let acquire = if mutant(Mutant::RelaxedBagLen) { Ordering::Relaxed } else { Ordering::Acquire };
+        let head = self.head.0.load(acquire);
         let tail = self.tail.0.load(Ordering::Relaxed);
-        if tail & SEALED != 0 { 0 } else { tail.wrapping_sub(self.head.0.load(Ordering::Relaxed)) / ONE }
+        if tail & SEALED != 0 { 0 } else { (tail.wrapping_sub(head) / ONE).min(self.places.len()) }
     }
 }
 

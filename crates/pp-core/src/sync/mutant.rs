@@ -54,6 +54,8 @@ pub enum Mutant {
     RelaxedBagTail,
     /// A bag's head is given back without Release.
     RelaxedBagHead,
+    /// A bag is measured from a head and a tail that were never true together.
+    RelaxedBagLen,
     /// A Returner leaves its bag to the next one without Release.
     RelaxedDisown,
     /// Statistics look at what only pages keep alive.
