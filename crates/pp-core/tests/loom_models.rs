@@ -186,6 +186,13 @@ model!(
     [TouchAfterPublish, TouchAfterLeave]
 );
 model!(
+    loom_statistics_against_returner,
+    loom_statistics_against_returner_mutants,
+    watching::statistics_against_returner,
+    ["in the bag", "not in the bag"],
+    [RelaxedBagLen]
+);
+model!(
     loom_waiter_against_last_page,
     loom_waiter_against_last_page_mutants,
     watching::waiter_against_last_page,

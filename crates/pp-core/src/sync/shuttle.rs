@@ -4,24 +4,29 @@ pub use ::shuttle::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize,
 
 /// A cell whose every use is a scheduling point, so that a sanitizer sees plain memory touched late.
 #[derive(Debug)]
-pub struct UnsafeCell<T: ?Sized>(core::cell::UnsafeCell<T>);
+pub struct UnsafeCell<T: ?Sized> {
+    point: AtomicU8,
+    value: core::cell::UnsafeCell<T>,
+}
 
 impl<T> UnsafeCell<T> {
     /// Wraps `value`.
     pub fn new(value: T) -> Self {
-        UnsafeCell(core::cell::UnsafeCell::new(value))
+        UnsafeCell { point: AtomicU8::new(0), value: core::cell::UnsafeCell::new(value) }
     }
 }
 
 impl<T: ?Sized> UnsafeCell<T> {
     /// Hands out a pointer for reading.
     pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
-        f(self.0.get())
+        self.point.load(super::Ordering::Relaxed);
+        f(self.value.get())
     }
 
     /// Hands out a pointer for writing.
     pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
-        f(self.0.get())
+        self.point.load(super::Ordering::Relaxed);
+        f(self.value.get())
     }
 }
 

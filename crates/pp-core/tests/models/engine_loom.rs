@@ -4,6 +4,8 @@ use super::{Report, Seen};
 
 pub(crate) use loom::thread;
 
+/// Whether every outcome is met.
+pub(super) const EXHAUSTIVE: bool = true;
 /// Preemptions a schedule may contain unless `LOOM_MAX_PREEMPTIONS` says otherwise.
 const PREEMPTIONS: usize = 3;
 /// Loom's own limit of 1,000 branches is hit by any loop that waits.

@@ -4,6 +4,8 @@ use super::{Report, Seen};
 
 pub(crate) use shuttle::thread;
 
+/// Whether every outcome is met.
+pub(super) const EXHAUSTIVE: bool = false;
 /// Schedules of each kind unless `SHUTTLE_ITERATIONS` says otherwise.
 const ITERATIONS: usize = 2_000;
 /// How many ordering points a PCT schedule is built around.

@@ -18,6 +18,8 @@ mod engine;
 mod units;
 
 pub(crate) mod closing;
+#[cfg(shuttle)]
+pub(crate) mod crowd;
 pub(crate) mod device;
 pub(crate) mod handing;
 pub(crate) mod lock;
@@ -60,7 +62,9 @@ pub(crate) fn must_pass(name: &str, body: fn() -> &'static str, expected: &[&'st
     assert!(report.executions > 1, "{name}: nothing was explored");
     let seen: BTreeSet<_> = report.outcomes.into_keys().collect();
     let expected: BTreeSet<_> = expected.iter().copied().collect();
-    assert_eq!(seen, expected, "{name}: other outcomes than expected");
+    // Samples need not meet them all.
+    let fits = if engine::EXHAUSTIVE { seen == expected } else { seen.is_subset(&expected) };
+    assert!(fits, "{name}: other outcomes than {expected:?}");
 }
 
 /// Says to a child of this program which defect it runs its one test with.
@@ -101,17 +105,20 @@ pub(crate) fn must_fail(test: &str, body: fn() -> &'static str, mutants: &[Mutan
     }
 }
 
-/// Two tests of one body: it passes with these outcomes, and with each of these mutants it fails.
+/// Two tests of one body: it passes with these outcomes, and with each of these defects it fails.
 macro_rules! model {
-    ($passes:ident, $fails:ident, $body:path, [$($outcome:literal),+ $(,)?], [$($mutant:ident),* $(,)?]) => {
+    ($passes:ident, $body:path, [$($outcome:literal),+ $(,)?]) => {
         #[test]
         fn $passes() {
             models::must_pass(stringify!($passes), $body, &[$($outcome),+]);
         }
+    };
+    ($passes:ident, $fails:ident, $body:path, [$($outcome:literal),+ $(,)?], [$($mutant:ident),+ $(,)?]) => {
+        model!($passes, $body, [$($outcome),+]);
 
         #[test]
         fn $fails() {
-            models::must_fail(stringify!($fails), $body, &[$(pp_core::sync::Mutant::$mutant),*]);
+            models::must_fail(stringify!($fails), $body, &[$(pp_core::sync::Mutant::$mutant),+]);
         }
     };
 }

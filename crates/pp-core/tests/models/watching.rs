@@ -29,6 +29,34 @@ pub(crate) fn state_against_last_page() -> &'static str {
     })
 }
 
+/// A handle reads the statistics while a Returner's page goes through its bag: it lies there once or not at all.
+pub(crate) fn statistics_against_returner() -> &'static str {
+    let (scene, home) = Scene::new(1);
+    let mut pool = tiny(home, 1).returners(1, 4).build().unwrap();
+    let mut returner = pool.handle().returner().unwrap();
+    let page = pool.alloc().unwrap();
+    let handle = pool.handle();
+    // Each keeps what it holds: their ends are not what this is about.
+    let worker = thread::spawn(move || {
+        returner.put(page);
+        returner
+    });
+    let consumer = thread::spawn(move || {
+        let page = pool.alloc();
+        page.into_iter().for_each(|page| pool.recycle_direct(page));
+        pool
+    });
+    let watcher = thread::spawn(move || (handle.stats().in_ring, handle));
+    drop((worker.join().unwrap(), consumer.join().unwrap()));
+    let (in_ring, _) = watcher.join().unwrap();
+    scene.freed_by(&[]);
+    match in_ring {
+        0 => "not in the bag",
+        1 => "in the bag",
+        more => panic!("one page, and {more} of it in the bag"),
+    }
+}
+
 fn watched(look: fn(&PoolHandle) -> &'static str) -> &'static str {
     let (scene, home) = Scene::new(1);
     let mut pool = tiny(home, 1).build().unwrap();
