@@ -75,10 +75,14 @@ impl Step {
             Self::Shuttle => models::shuttle(&models::Args::SHORT),
             Self::Stress => stress::run(&stress::Args { seconds: 5, asan: false }),
             Self::Test => {
-                let mut command = sh::cargo();
-                // The stress test had its step; here it only has to start.
-                sh::default_env(&mut command, "PP_STRESS_SECONDS", "1");
-                done(command.args(["test", "--workspace"]))
+                // Once with the features that cost something, which no default has, then everything as users get it. The
+                // stress test had its step; here it only has to start.
+                for arguments in [&["test", "-p", "pp-core", "--all-features"][..], &["test", "--workspace"]] {
+                    let mut command = sh::cargo();
+                    sh::default_env(&mut command, "PP_STRESS_SECONDS", "1");
+                    sh::run(command.args(arguments))?;
+                }
+                Ok(Outcome::Done)
             }
         }
     }
