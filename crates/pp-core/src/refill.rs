@@ -13,7 +13,7 @@ use crate::error::AllocError;
 use crate::hooks::{self, Zeroing};
 use crate::limit::{Crossing, Pressure};
 use crate::provider::{NodeId, Request, Unit, UnitDrain, UnitSink};
-use crate::put::Outbox;
+use crate::put::{self, Outbox};
 use crate::ring::Step;
 use crate::sync::{Mutant, Ordering, mutant};
 
@@ -35,8 +35,19 @@ impl Consumer {
             self.counts().empty.add(1);
             self.refill_from_provider(node)
         };
+        /// Puts a page of high order that nobody was given: it is in no cache, so a callback that panics would strand it.
+        struct InHand(Option<NonNull<Descriptor>>);
+        impl Drop for InHand {
+            fn drop(&mut self) {
+                if let Some(page) = self.0 {
+                    // SAFETY: fresh from the provider, on the books, and not given to anybody.
+                    unsafe { put::put(page) };
+                }
+            }
+        }
+        let outcome = outcome.map(InHand);
         self.notice_pressure();
-        outcome.map_err(|error| self.error = error).ok()
+        outcome.map(|mut page| page.0.take()).map_err(|error| self.error = error).ok()
     }
 
     /// Ring and Returners. Whether that brought at least one page.
