@@ -110,8 +110,9 @@ impl Books {
     pub(crate) fn inflight(&self) -> usize {
         // Acquire pairs with the Release in `close`.
         let closed = self.state.load(Ordering::Acquire) == CLOSING;
-        // Release count first, hold second, as the kernel reads them: a race can only over-estimate.
-        let released = self.released.load(Ordering::Relaxed);
+        // Release count first, hold second, as the kernel reads them: a race can only over-estimate. Acquire pairs with the
+        // Release in `leave`: whoever sees a page gone sees that it had entered, and that it is a stray if it is one.
+        let released = self.released.load(Ordering::Acquire);
         let hold = self.hold.get();
         if closed || released < 0 { released.unsigned_abs() } else { hold.wrapping_sub(released as usize) }
     }
