@@ -73,12 +73,14 @@ impl DmaTable {
 }
 
 /// What only a pool with pages needs: dropped when the last one is home.
+///
+/// In this order: the device is let go before the memory that it may still have a window on.
 pub(crate) struct Table {
-    pub(crate) home: Home,
     pub(crate) dma: Option<DmaTable>,
     pub(crate) page_in: Option<ErasedHook>,
     pub(crate) page_out: Option<ErasedHook>,
     pub(crate) watermark: Option<WatermarkHook>,
+    pub(crate) home: Home,
     pub(crate) reaper: Option<Reaper>,
 }
 
