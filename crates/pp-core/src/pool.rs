@@ -15,9 +15,10 @@ use crate::error::AllocError;
 use crate::handle::PoolHandle;
 use crate::page::Page;
 use crate::provider::{Description, NodeId};
+use crate::put;
 use crate::shutdown::Shutdown;
 use crate::stats::{ConsumerCounts, Stats};
-use crate::sync::load_unshared;
+use crate::sync::{Ordering, load_unshared};
 
 /// Which memory node a pool prefers (`nid` in the kernel).
 #[derive(Clone, Copy, Debug, Default)]
@@ -237,11 +238,13 @@ impl<A: Access> PagePool<A> {
     }
 
     /// Gives the part of a page that the device wrote to the CPU, before it is read (`page_pool_dma_sync_for_cpu`).
-    /// `range` counts from the pool's sync offset. Nothing for pools without syncs, pages off the books, or ranges that
-    /// begin beyond the page.
+    /// `range` counts from the pool's sync offset. Nothing for pools without syncs, pages off the books or of another
+    /// pool, or ranges that begin beyond the page.
     pub fn dma_sync_for_cpu(&self, page: &Page<A>, range: DmaRange) {
         let Some(dma) = &self.consumer.table().dma else { return };
-        let (Some(sync), Some(addr)) = (dma.sync, page.dma_addr()) else { return };
+        // Another pool's address means something else to this pool's device, or nothing.
+        let ours = put::block_of(page.descriptor().owner.load(Ordering::Relaxed)) == Some(self.consumer.block.as_ptr());
+        let (Some(sync), Some(addr), true) = (dma.sync, page.dma_addr(), ours) else { return };
         let offset = sync.offset.saturating_add(range.offset);
         let len = range.len.min(page.len().saturating_sub(offset));
         if len > 0 {
