@@ -62,7 +62,7 @@ impl core::fmt::Display for DmaError {
         f.write_str(match self {
             DmaError::Full => "the device's mapping table is full; unmap something or use larger units",
             DmaError::DeviceLost => "the device is gone; drop the pool",
-            DmaError::Refused => "the device refuses this memory",
+            DmaError::Refused => "the device refuses this memory; use a provider whose memory it can reach",
             DmaError::AddressTooWide => "the DMA address does not fit a machine word here; keep the window lower",
         })
     }
