@@ -88,6 +88,46 @@ fn a_unit_that_moves_between_pools_is_each_ones_own() {
 }
 
 #[test]
+fn what_a_holder_does_to_a_descriptor_strands_no_mapping() {
+    let (home, window) = (home(256), window(false));
+    let mut pool = builder(&home, &window).cache(256).refill(64).build().unwrap();
+    let mut held = Vec::new();
+    for _ in 0..256 {
+        let page = pool.alloc().unwrap();
+        for word in page.descriptor().home_words() {
+            word.store(0, Ordering::Relaxed);
+        }
+        held.push(page);
+    }
+    let others: Vec<_> = held.drain(..128).collect();
+    drop(others);
+    pool.trim(0);
+    held.extend(take(&mut pool, 128));
+    drop(pool);
+    assert_eq!(window.mapped(), 0, "a page that is out was left mapped");
+    drop(held);
+    window.verify();
+}
+
+#[test]
+fn premapped_units_are_neither_mapped_nor_unmapped_by_the_pool() {
+    let (home, window) = (home(8), window(true));
+    home.premap(true);
+    let mut plain = PagePool::builder(home.clone()).refill(1).build().unwrap();
+    let mut with_device = builder(&home, &window).refill(1).build().unwrap();
+    for pool in [&mut plain, &mut with_device] {
+        let page = pool.alloc().unwrap();
+        assert_eq!(page.dma_addr(), Some(DmaAddr(key(page.descriptor()) as u64)));
+        assert_eq!(page.detach().dma_addr(), None, "only while it is on the books");
+        drop(pool.alloc().unwrap());
+        pool.trim(0);
+    }
+    assert_eq!((window.maps(), window.unmaps()), (0, 0));
+    home.premap(false);
+    assert_eq!(plain.alloc().unwrap().dma_addr(), None, "no address is left from an earlier stay");
+}
+
+#[test]
 fn a_unit_that_does_not_map_goes_home_and_the_others_stay() {
     let (home, window) = (home(16), window(false));
     let mut pool = builder(&home, &window).build().unwrap();
