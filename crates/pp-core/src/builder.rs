@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use crate::access::{Access, CpuAccess, Host};
 use crate::bag::Bag;
 use crate::block::{Block, Config, DmaTable, Parts, SyncRange, Table, UNMAPPING};
-use crate::consumer::Entry;
+use crate::consumer::{Consumer, Entry};
 use crate::dma::{Dma, DmaDirection};
 use crate::error::BuildError;
 use crate::home::Home;
@@ -245,9 +245,11 @@ impl<A: Access> PoolBuilder<A> {
             reaper: self.reaper,
         };
         let limits = Limits { limit: Counter::new(self.limit), watermark: Counter::new(watermark) };
+        // Before the block, which only a pool can take down.
+        let room = Consumer::room().ok_or(BuildError::OutOfMemory)?;
         let block = Block::create(Parts { config, ring, bags, limits, table });
         let block = block.ok_or(BuildError::OutOfMemory)?;
-        Ok(PagePool::new(block, entry, self.node, refill))
+        Ok(PagePool::new(room, block, entry, self.node, refill))
     }
 
     fn check_sync(&self, page_bytes: usize) -> Result<(), BuildError> {

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use core::cell::Cell;
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use crate::access::{Access, Host};
@@ -88,9 +89,15 @@ pub struct PagePool<A: Access = Host> {
 unsafe impl<A: Access> Send for PagePool<A> {}
 
 impl<A: Access> PagePool<A> {
-    pub(crate) fn new(block: BlockRef, entry: Entry, node: NodePolicy, refill: usize) -> Self {
+    pub(crate) fn new(
+        room: Box<MaybeUninit<Consumer>>,
+        block: BlockRef,
+        entry: Entry,
+        node: NodePolicy,
+        refill: usize,
+    ) -> Self {
         let inline_capacity = if entry.sync { 0 } else { block.config.cache_capacity };
-        let consumer = Box::new(Consumer::new(block.clone(), entry, node, refill));
+        let consumer = Box::write(room, Consumer::new(block.clone(), entry, node, refill));
         PagePool { block, inline_capacity, consumer, _consumer: PhantomData }
     }
 
