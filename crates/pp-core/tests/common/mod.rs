@@ -5,17 +5,20 @@
 //! | [`Depot`] | a provider that keeps books on every unit and fails when told to |
 //! | [`Window`] | a device that keeps books on every mapping |
 //! | [`Hand`] | a thread with pages in its hands, driven by [`Step`]s |
+//! | [`Heap`] | a global allocator that counts, and fails when told to |
 //! | [`Model`] | what the pools must do, step by step |
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
 mod depot;
 mod hand;
+mod heap;
 mod model;
 mod window;
 
 pub(crate) use depot::{Depot, Give, Shape};
 pub(crate) use hand::{Hand, Setup, Step, Verb, World};
+pub(crate) use heap::Heap;
 pub(crate) use model::{Bytes, Model};
 pub(crate) use window::Window;
 
