@@ -50,7 +50,11 @@ impl Trace {
     #[track_caller]
     pub(crate) fn out(&self, descriptor: NonNull<Descriptor>) {
         let site = Site { at: Location::caller(), since: Instant::now() };
-        self.table().insert(descriptor.addr().get(), site);
+        let mut table = self.table();
+        // Without memory for its entry a page goes untraced: a diagnosis must not end what it watches.
+        if table.try_reserve(1).is_ok() {
+            table.insert(descriptor.addr().get(), site);
+        }
     }
 
     pub(crate) fn back(&self, descriptor: NonNull<Descriptor>) -> Option<Site> {
@@ -64,6 +68,8 @@ impl Trace {
     }
 
     pub(crate) fn held(&self) -> Vec<Held> {
+        // One clock reading for all, or the order of the table would get into the ages.
+        let now = Instant::now();
         let mut by_site: HashMap<(&str, u32, u32), Held> = HashMap::new();
         for site in self.table().values() {
             let held = by_site.entry((site.at.file(), site.at.line(), site.at.column())).or_insert(Held {
@@ -72,7 +78,7 @@ impl Trace {
                 oldest: Duration::ZERO,
             });
             held.pages += 1;
-            held.oldest = held.oldest.max(site.since.elapsed());
+            held.oldest = held.oldest.max(now.saturating_duration_since(site.since));
         }
         let mut held: Vec<Held> = by_site.into_values().collect();
         held.sort_by_key(|held| core::cmp::Reverse(held.oldest));
