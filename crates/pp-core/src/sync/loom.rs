@@ -17,14 +17,17 @@ pub fn context_hint() -> usize {
 /// producer's "empty? then publish" hides the race of its own load. A read-modify-write on a word of the same
 /// object before each access restores the lost dependency.
 #[derive(Debug)]
-pub(crate) struct Clock(AtomicUsize);
+pub struct Clock(AtomicUsize);
 
 impl Clock {
-    pub(crate) fn new() -> Self {
+    /// The clock of one object.
+    #[allow(clippy::new_without_default, reason = "a part of an atomic, never a value of its own")]
+    pub fn new() -> Self {
         Clock(AtomicUsize::new(0))
     }
 
-    pub(crate) fn tick(&self) {
+    /// To be called before each access to the object.
+    pub fn tick(&self) {
         self.0.fetch_add(0, super::Ordering::Relaxed);
     }
 }

@@ -13,7 +13,7 @@
 //! Rules that the models rely on:
 //!
 //! * a slot that one thread publishes and another takes is reached through `Slot` only: under loom it ticks a
-//!   per-object clock first, without which loom 0.7 loses the race of a producer that looks before it stores;
+//!   per-object [`Clock`] first, without which loom 0.7 loses the race of a producer that looks before it stores;
 //! * every object that can be freed under a racing thread carries a [`Canary`]: entries `enter` it, the free path
 //!   `bury`s it, and loom reports the two overlapping. Statistics are canary touches;
 //! * counters that decide nothing are `core` atomics ([`Counter`]): they would only multiply the executions.
@@ -41,11 +41,11 @@ mod plain;
 #[cfg(not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"))))]
 use plain as imp;
 
-pub use imp::{AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, UnsafeCell, context_hint, fence, load_unshared, spin};
+pub use imp::{
+    AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, Clock, UnsafeCell, context_hint, fence, load_unshared, spin,
+};
 
 pub use core::sync::atomic::Ordering;
-
-pub(crate) use imp::Clock;
 
 /// Whether this build runs under a model checker; sizes and layout assertions depend on it.
 pub const MODEL: bool = cfg!(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle")));

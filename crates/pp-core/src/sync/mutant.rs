@@ -66,6 +66,8 @@ pub enum Mutant {
     EarlyWake,
     /// The waiter leaves its waker without looking whether it is too late.
     LostWake,
+    /// A defect of a crate that builds on this one, by the name it has there.
+    Named(&'static str),
 }
 
 #[cfg(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle")))]

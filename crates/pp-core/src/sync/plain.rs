@@ -61,17 +61,21 @@ pub fn context_hint() -> usize {
     (address >> 14) ^ (address >> 21)
 }
 
+/// What loom needs beside an atomic that is loaded and then stored; here nothing, of no size.
 #[derive(Debug)]
-pub(crate) struct Clock;
+pub struct Clock;
 
 impl Clock {
+    /// The clock of one object.
     #[inline(always)]
-    pub(crate) fn new() -> Self {
+    #[allow(clippy::new_without_default, reason = "a part of an atomic, never a value of its own")]
+    pub const fn new() -> Self {
         Clock
     }
 
+    /// To be called before each access to the object.
     #[inline(always)]
-    pub(crate) fn tick(&self) {}
+    pub fn tick(&self) {}
 }
 
 /// Reads an atomic that nobody writes at the moment, as the plain memory it then is: the compiler may fold the load into

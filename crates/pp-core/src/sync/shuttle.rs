@@ -40,15 +40,19 @@ pub fn context_hint() -> usize {
     0
 }
 
+/// What loom needs beside an atomic that is loaded and then stored; here nothing.
 #[derive(Debug)]
-pub(crate) struct Clock;
+pub struct Clock;
 
 impl Clock {
-    pub(crate) fn new() -> Self {
+    /// The clock of one object.
+    #[allow(clippy::new_without_default, reason = "a part of an atomic, never a value of its own")]
+    pub fn new() -> Self {
         Clock
     }
 
-    pub(crate) fn tick(&self) {}
+    /// To be called before each access to the object.
+    pub fn tick(&self) {}
 }
 
 /// Reads an atomic that nobody writes at the moment.
