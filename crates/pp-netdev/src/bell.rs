@@ -7,10 +7,9 @@
 //! wake-up is lost. The ringer's price while nobody sleeps is that fence and a load, so it rings once a burst, not
 //! once a frame, where it knows its bursts.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::thread::Thread;
 use std::time::Duration;
+
+use crate::sync::{AtomicU8, Clock, MODEL, Ordering, Parker, broken, fence, unless};
 
 /// Looks before the processor is given up. Few: on a machine with fewer cores than threads, the one that is waited
 /// for most often waits for this core.
@@ -23,15 +22,25 @@ const YIELDS: u32 = 64;
 /// One thread's bell: that thread waits on it, any thread rings it.
 ///
 /// Kernel counterpart: `napi_schedule` and its wake-up of a threaded NAPI (Linux 7.3, `net/core/dev.c`).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Bell {
     /// | state | meaning | set by |
     /// |---|---|---|
-    /// | false | the waiter runs, or has been woken | the waiter, or the ringer that wakes it |
-    /// | true | the waiter sleeps or is about to | the waiter |
-    asleep: AtomicBool,
-    /// The waiter; there before `asleep` is true for the first time.
-    waiter: OnceLock<Thread>,
+    /// | `AWAKE` | the waiter runs, or has been woken | the waiter, or the ringer that wakes it |
+    /// | `ASLEEP` | the waiter sleeps or is about to | the waiter |
+    state: AtomicU8,
+    clock: Clock,
+    /// The waiter; there before `state` is `ASLEEP` for the first time.
+    waiter: Parker,
+}
+
+const AWAKE: u8 = 0;
+const ASLEEP: u8 = 1;
+
+impl Default for Bell {
+    fn default() -> Self {
+        Bell { state: AtomicU8::new(AWAKE), clock: Clock::new(), waiter: Parker::default() }
+    }
 }
 
 impl Bell {
@@ -45,19 +54,25 @@ impl Bell {
     pub fn ring(&self) {
         // Pairs with the fence in `sleep`: either this load sees the sleeper, or the sleeper's last look sees what was
         // published before this call.
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) {
+        if !broken("a ring without a fence") {
+            fence(Ordering::SeqCst);
+        }
+        self.clock.tick();
+        if self.state.load(Ordering::Relaxed) == ASLEEP {
             self.wake();
         }
     }
 
     #[cold]
     fn wake(&self) {
-        // Acquire: pairs with the Release in `sleep`, for `waiter`. Of several ringers one gets to wake.
-        if self.asleep.swap(false, Ordering::Acquire)
-            && let Some(waiter) = self.waiter.get()
-        {
-            waiter.unpark();
+        self.clock.tick();
+        // Acquire: pairs with the Release in `sleep`, for `waiter`. Of several ringers one gets to wake. Relaxed on
+        // failure: the waiter is awake, or being woken, and looks again once it has announced its next sleep. Not a
+        // swap, so that who comes too late writes nothing: loom would let it read its own `AWAKE` back in place of an
+        // `ASLEEP` that came after, which the swap's atomicity in truth forbids.
+        let acquire = unless("waking without Acquire", Ordering::Acquire);
+        if self.state.compare_exchange(ASLEEP, AWAKE, acquire, Ordering::Relaxed).is_ok() {
+            self.waiter.unpark();
         }
     }
 
@@ -65,19 +80,27 @@ impl Bell {
     ///
     /// `ready` must become true only by what ringers publish before they ring.
     pub fn wait(&self, mut ready: impl FnMut() -> bool) {
+        // Models explore the sleep.
+        if MODEL || !Self::soon(&mut ready) {
+            while !self.sleep(&mut ready, None) {}
+        }
+    }
+
+    /// Looks a few times without sleeping. Returns whether `ready` said so.
+    fn soon(ready: &mut impl FnMut() -> bool) -> bool {
         for _ in 0..SPINS {
             if ready() {
-                return;
+                return true;
             }
             std::hint::spin_loop();
         }
         for _ in 0..YIELDS {
             std::thread::yield_now();
             if ready() {
-                return;
+                return true;
             }
         }
-        while !self.sleep(&mut ready, None) {}
+        false
     }
 
     /// Sleeps until rung, at most `longest`: for what no bell is rung for.
@@ -87,26 +110,31 @@ impl Bell {
 
     /// One sleep. Returns whether `ready` said so before or after it.
     fn sleep(&self, ready: &mut impl FnMut() -> bool, longest: Option<Duration>) -> bool {
-        self.waiter.get_or_init(std::thread::current);
-        // Release: pairs with the swap in `wake`.
-        self.asleep.store(true, Ordering::Release);
+        self.waiter.register();
+        // Release: pairs with the Acquire in `wake`.
+        self.set(ASLEEP, unless("announcing a sleep without Release", Ordering::Release));
         // Pairs with the fence in `ring`.
-        fence(Ordering::SeqCst);
-        if ready() {
-            // Relaxed: a ringer that still sees true merely unparks a thread that runs.
-            self.asleep.store(false, Ordering::Relaxed);
+        if !broken("a sleep without a fence") {
+            fence(Ordering::SeqCst);
+        }
+        if !broken("a sleep without a last look") && ready() {
+            // Relaxed: a ringer that still sees `ASLEEP` merely unparks a thread that runs.
+            self.set(AWAKE, Ordering::Relaxed);
             return true;
         }
-        match longest {
-            Some(longest) => std::thread::park_timeout(longest),
-            None => std::thread::park(),
-        }
-        self.asleep.store(false, Ordering::Relaxed);
+        self.waiter.park(longest);
+        self.set(AWAKE, Ordering::Relaxed);
         ready()
+    }
+
+    #[inline]
+    fn set(&self, state: u8, ordering: Ordering) {
+        self.clock.tick();
+        self.state.store(state, ordering);
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use std::sync::atomic::AtomicUsize;
 

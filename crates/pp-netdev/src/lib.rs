@@ -33,6 +33,7 @@ mod program;
 pub mod ring;
 mod rx_queue;
 mod stop;
+mod sync;
 mod tx_queue;
 mod window;
 

@@ -1,11 +1,9 @@
 //! The driver's end of a ring that takes pages back.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
 use pp_core::{Host, Page};
 
 use super::{Completion, DONE, EMPTY, FAILED, Left, POSTED, Ring};
+use crate::sync::{Arc, Ordering, broken, unless};
 
 /// The driver's end that takes pages back.
 #[derive(Debug)]
@@ -36,7 +34,7 @@ impl Cleaner {
     #[inline]
     pub fn has_completed(&self) -> bool {
         // Acquire: as in `take`, so that a caller may reason from it.
-        matches!(self.ring.slots[self.head].state.load(Ordering::Acquire), DONE | FAILED)
+        matches!(self.ring.slots[self.head].state(Ordering::Acquire), DONE | FAILED)
     }
 
     /// Takes back the next page that the device has completed.
@@ -44,7 +42,7 @@ impl Cleaner {
     pub fn take(&mut self) -> Option<Completed> {
         let slot = &self.ring.slots[self.head];
         // Acquire: pairs with the Release in `DeviceEnd::complete`.
-        let completion = match slot.state.load(Ordering::Acquire) {
+        let completion = match slot.state(unless("taking without Acquire", Ordering::Acquire)) {
             DONE => Completion::Done,
             FAILED => Completion::Failed,
             _ => return None,
@@ -56,9 +54,11 @@ impl Cleaner {
     ///
     /// `None` while the device is there or another page is complete.
     pub fn take_abandoned(&mut self) -> Option<Completed> {
-        self.device_left()?;
+        if !broken("abandoning before the device left") {
+            self.device_left()?;
+        }
         // Acquire: pairs with the Release in `Poster::post`.
-        if self.ring.slots[self.head].state.load(Ordering::Acquire) != POSTED {
+        if self.ring.slots[self.head].state(unless("abandoning without Acquire", Ordering::Acquire)) != POSTED {
             return None;
         }
         self.empty(Completion::Failed)
@@ -71,7 +71,9 @@ impl Cleaner {
         // from there on only the one cleaner moves the descriptor, which it does below.
         let page = unsafe { slot.reclaim() }?;
         // Release: pairs with the Acquire in `Poster::has_room`.
-        slot.state.store(EMPTY, Ordering::Release);
+        if !broken("a page that is taken and stays") {
+            slot.pass(EMPTY, unless("emptying without Release", Ordering::Release));
+        }
         self.head = self.ring.after(self.head);
         Some(Completed { page, len, mark, completion })
     }

@@ -1,11 +1,9 @@
 //! The device's end of a ring.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
 use pp_core::DmaAddr;
 
 use super::{DONE, FAILED, Left, POSTED, Ring, Slot};
+use crate::sync::{Arc, Ordering, unless};
 
 /// The device's end.
 #[derive(Debug)]
@@ -48,9 +46,10 @@ impl DeviceEnd {
     pub fn work(&self) -> Option<Work> {
         let slot = self.slot();
         // Acquire: pairs with the Release in `Poster::post`.
-        if slot.state.load(Ordering::Acquire) != POSTED {
+        if slot.state(unless("working without Acquire", Ordering::Acquire)) != POSTED {
             return None;
         }
+        slot.contents.enter();
         Some(Work {
             addr: DmaAddr(slot.addr.load(Ordering::Relaxed)),
             len: slot.len.load(Ordering::Relaxed),
@@ -65,15 +64,16 @@ impl DeviceEnd {
     pub fn complete(&mut self, completion: Completion, len: u32, mark: u64) {
         let slot = self.slot();
         // Relaxed: only to hold the caller to its word; `work` did the Acquire.
-        if slot.state.load(Ordering::Relaxed) != POSTED {
+        if slot.state(Ordering::Relaxed) != POSTED {
             return;
         }
+        slot.contents.bury();
         slot.len.store(len, Ordering::Relaxed);
         slot.mark.store(mark, Ordering::Relaxed);
         let state = if completion == Completion::Done { DONE } else { FAILED };
         // Release: pairs with the Acquire in `Cleaner::take`; hands the descriptor back, and with it what the device
         // wrote into the page.
-        slot.state.store(state, Ordering::Release);
+        slot.pass(state, unless("completing without Release", Ordering::Release));
         self.head = self.ring.after(self.head);
     }
 

@@ -1,12 +1,11 @@
 //! The driver's end of a ring that gives pages to the device.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use pp_core::{Host, Page};
 
 use super::{EMPTY, Left, POSTED, Ring};
+use crate::sync::{Arc, Ordering, unless};
 
 /// The driver's end that gives pages to the device.
 #[derive(Debug)]
@@ -41,7 +40,7 @@ impl Poster {
     #[inline]
     pub fn has_room(&self) -> bool {
         // Acquire: pairs with the Release in `Cleaner`, whose read of the descriptor happens before we overwrite it.
-        self.ring.slots[self.tail].state.load(Ordering::Acquire) == EMPTY
+        self.ring.slots[self.tail].state(unless("posting without Acquire", Ordering::Acquire)) == EMPTY
     }
 
     /// Gives `page` to the device: `len` bytes of room, or `len` bytes to transmit.
@@ -60,13 +59,14 @@ impl Poster {
             return Err(PostError::NotMapped(page));
         };
         let slot = &self.ring.slots[self.tail];
+        slot.contents.bury();
         slot.addr.store(addr.0, Ordering::Relaxed);
         slot.len.store(len, Ordering::Relaxed);
         slot.mark.store(mark, Ordering::Relaxed);
         slot.page.store(page.into_raw().as_ptr(), Ordering::Relaxed);
         // Release: pairs with the Acquire in `DeviceEnd::work` and `Cleaner::take`; hands the descriptor over, and
         // with it whatever the CPU wrote into the page.
-        slot.state.store(POSTED, Ordering::Release);
+        slot.pass(POSTED, unless("posting without Release", Ordering::Release));
         self.tail = self.ring.after(self.tail);
         Ok(())
     }
