@@ -81,8 +81,9 @@ pub struct DmaRange {
 
 /// A device's view of memory.
 ///
-/// `map` and the syncs run on the pool's consumer. `unmap` runs on whatever thread a page leaves the pool on, at
-/// most once per `map`, and never after the pool was dropped, except for one that had begun before.
+/// `map` and the syncs run on the pool's consumer. `unmap` runs on whatever thread a page leaves the pool on, once per
+/// `map`, and never after the pool was dropped, except for one that had begun before. A unit is home, or in another pool,
+/// only after its `unmap` returned: whoever drops a page while the closing consumer unmaps it waits for that.
 ///
 /// # Safety
 ///

@@ -103,9 +103,8 @@ impl<A: Access> Shared<A> {
         let descriptor = this.descriptor();
         let word = descriptor.owner.load(Ordering::Relaxed);
         if word & (owner::STRAY | owner::LEAVING) == 0
-            // Of several that release at once, one takes the page off the books. The others may not even look
-            // at the block: it can be gone as soon as the winner has booked the page out. AcqRel is not needed, the winner
-            // passes its result on through the reference count.
+            // Of several that release at once, one takes the page off the books. Relaxed: the winner passes its result on
+            // through the reference count, and the others do nothing but drop their handle.
             && (descriptor.owner.compare_exchange(word, owner::LEAVING, Ordering::Relaxed, Ordering::Relaxed).is_ok()
                 || mutant(Mutant::ReleaseWithoutClaim))
             && let Some(block) = put::block_of(word)
