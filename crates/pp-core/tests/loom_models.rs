@@ -168,7 +168,7 @@ model!(
     loom_returner_changes_hands,
     loom_returner_changes_hands_mutants,
     returner::change_of_hands,
-    ["handed on", "handed on, both taken", "taken", "taken, both taken"],
+    ["handed on", "handed on, one taken", "not free yet", "not free yet, one taken"],
     [RelaxedDisown]
 );
 model!(
