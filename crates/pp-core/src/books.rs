@@ -89,7 +89,8 @@ impl Books {
         let before = self.released.fetch_sub(hold, order);
         // The caller still holds the block. Release pairs with the Acquire in `inflight`: whoever sees `CLOSING` sees the
         // subtraction.
-        self.state.store(CLOSING, Ordering::Release);
+        let release = if mutant(Mutant::RelaxedClosing) { Ordering::Relaxed } else { Ordering::Release };
+        self.state.store(CLOSING, release);
         if before.wrapping_sub(hold) == 0 { Verdict::Elected } else { Verdict::NotElected }
     }
 
@@ -118,7 +119,8 @@ impl Books {
     }
 
     pub(crate) fn state(&self) -> PoolState {
-        if self.state.load(Ordering::Acquire) == OPEN {
+        // Relaxed: what is older than `CLOSING` is not seen after it, and `inflight` looks again with Acquire.
+        if self.state.load(Ordering::Relaxed) == OPEN {
             PoolState::Open
         } else if self.inflight() == 0 {
             PoolState::Closed

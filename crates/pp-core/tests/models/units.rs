@@ -64,6 +64,7 @@ unsafe impl MemoryProvider for Units {
                 // SAFETY: it was home, and is no longer.
                 let unit = unsafe { self.region.unit(index as u32) };
                 check_links(unit.descriptor());
+                self.scene.out.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
                 units.push(unit);
             }
         }
@@ -73,6 +74,7 @@ unsafe impl MemoryProvider for Units {
     fn release(&self, unit: Unit) {
         let index = self.region.index_of(unit.descriptor()).expect("a unit of this region") as usize;
         self.scene.device.idle(unit.descriptor());
+        self.scene.out.fetch_sub(1, core::sync::atomic::Ordering::Relaxed);
         set_links(unit.descriptor());
         unit.consume();
         let before = self.home[index].swap(1, Ordering::Release);
@@ -175,6 +177,8 @@ pub(crate) struct Scene {
     /// Buried when the provider goes.
     pub(crate) provider_gone: Canary,
     freed_by: Mutex<Option<thread::ThreadId>>,
+    /// Units that are out at this moment of the execution, whatever a thread may see.
+    out: core::sync::atomic::AtomicUsize,
 }
 
 impl Scene {
@@ -193,7 +197,12 @@ impl Scene {
             expects_mappings: AtomicBool::new(false),
             step: AtomicUsize::new(0),
         };
-        let scene = Arc::new(Scene { device, provider_gone: Canary::new(), freed_by: Mutex::new(None) });
+        let scene = Arc::new(Scene {
+            device,
+            provider_gone: Canary::new(),
+            freed_by: Mutex::new(None),
+            out: Default::default(),
+        });
         let home = (0..units).map(|_| AtomicUsize::new(1)).collect();
         (scene.clone(), Home::new(Units { region: memory, home, scene }))
     }
@@ -207,6 +216,11 @@ impl Scene {
     /// Whether the provider is gone, which every unit outlived by being home.
     pub(crate) fn is_over(&self) -> bool {
         self.freed_by.lock().unwrap().is_some()
+    }
+
+    /// Whether every unit is home.
+    pub(crate) fn all_home(&self) -> bool {
+        self.out.load(core::sync::atomic::Ordering::Relaxed) == 0
     }
 
     /// Checks that everything came to its end, and names the actor that freed the provider.

@@ -13,7 +13,7 @@ use super::units::{Scene, tiny};
 
 /// A handle reads the statistics while the last page comes home and the pool ends under it.
 pub(crate) fn statistics_against_last_page() -> &'static str {
-    watched(|handle| {
+    watched(|handle, _| {
         let stats = handle.stats();
         assert!(stats.hold == 1 && stats.released <= 1 && stats.strays == 0, "{stats:?}");
         if stats.inflight() == 0 { "none out" } else { "one out" }
@@ -22,10 +22,24 @@ pub(crate) fn statistics_against_last_page() -> &'static str {
 
 /// A handle asks for the state meanwhile, and is the last to let go of the block.
 pub(crate) fn state_against_last_page() -> &'static str {
-    watched(|handle| match handle.state() {
+    watched(|handle, scene| match handle.state() {
         PoolState::Open => "open",
         PoolState::Closing => "closing",
-        _ => "closed",
+        _ => {
+            assert!(scene.all_home(), "closed, and a page is out");
+            "closed"
+        }
+    })
+}
+
+/// A handle asks how many pages are out meanwhile: it may hear of one that is home, and must hear of one that is not.
+pub(crate) fn inflight_against_last_page() -> &'static str {
+    watched(|handle, scene| match handle.inflight() {
+        0 => {
+            assert!(scene.all_home(), "none in flight, and a page is out");
+            "none"
+        }
+        _ => "one",
     })
 }
 
@@ -57,14 +71,15 @@ pub(crate) fn statistics_against_returner() -> &'static str {
     }
 }
 
-fn watched(look: fn(&PoolHandle) -> &'static str) -> &'static str {
+fn watched(look: fn(&PoolHandle, &Scene) -> &'static str) -> &'static str {
     let (scene, home) = Scene::new(1);
     let mut pool = tiny(home, 1).build().unwrap();
     let page = pool.alloc().unwrap();
     let handle = pool.handle();
     let dropper = thread::spawn(move || drop(page));
     let closer = thread::spawn(move || drop(pool));
-    let watcher = thread::spawn(move || look(&handle));
+    let in_watcher = scene.clone();
+    let watcher = thread::spawn(move || look(&handle, &in_watcher));
     dropper.join().unwrap();
     closer.join().unwrap();
     let outcome = watcher.join().unwrap();
