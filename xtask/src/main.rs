@@ -12,6 +12,7 @@ mod miri;
 mod models;
 mod msrv;
 mod no_std;
+mod orderings;
 mod sh;
 mod stress;
 mod workspace;
@@ -32,6 +33,8 @@ enum Command {
     Loom(models::Args),
     /// The shuttle models: random and PCT schedules of larger bodies
     Shuttle(models::Args),
+    /// Every ordering weakened by one step, which the loom models must notice
+    Orderings(orderings::Args),
     /// The stress test on real threads, optionally under the address sanitizer
     Stress(stress::Args),
     /// pp-core's unit tests under Miri, where that component is installed
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Ci(args) => ci::run(&args),
         Command::Loom(args) => models::loom(&args),
         Command::Shuttle(args) => models::shuttle(&args),
+        Command::Orderings(args) => orderings::run(&args),
         Command::Stress(args) => stress::run(&args),
         Command::Miri(args) => miri::run(&args),
         Command::Features => features::run(),

@@ -4,6 +4,7 @@
 //! test that must pass, the one that must fail, their body, the outcomes that its executions must come to (all of them,
 //! and no other), and the defects that the same body must find.
 #![cfg(all(loom, feature = "loom"))]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 #[macro_use]
 mod models;

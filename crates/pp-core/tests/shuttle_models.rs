@@ -3,6 +3,7 @@
 //! `cargo xtask shuttle` runs them; `SHUTTLE_ITERATIONS` is how many schedules of each kind. Shuttle is sequentially
 //! consistent, so the defects here are wrong protocols, never wrong orderings; those are loom's.
 #![cfg(all(shuttle, feature = "shuttle"))]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 #[macro_use]
 mod models;
