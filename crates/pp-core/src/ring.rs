@@ -116,9 +116,10 @@ impl Ring {
         let home = context_hint() & mask;
         let lane = &lanes[home].0;
         // A branch rather than an index, so that the slot need not wait for this load.
-        if lane.current.get() != home {
+        let current = lane.current.get();
+        if current != home {
             // SAFETY: not published.
-            return unsafe { Ring::publish_elsewhere(this, value, home, None) };
+            return unsafe { Ring::publish_elsewhere(this, value, home, current, None) };
         }
         let at = lane.cursor.get();
         // Before the publish, which is our last touch.
@@ -127,7 +128,7 @@ impl Ring {
             Ok(()) => Ok(()),
             Err(SEAL) => Err(Refused::Sealed),
             // SAFETY: not published.
-            Err(_) => unsafe { Ring::publish_elsewhere(this, value, home, Some(at)) },
+            Err(_) => unsafe { Ring::publish_elsewhere(this, value, home, home, Some(at)) },
         }
     }
 
@@ -186,11 +187,11 @@ impl Ring {
         this: *const Self,
         value: usize,
         home: usize,
+        current: usize,
         mut taken: Option<usize>,
     ) -> Result<(), Refused> {
         // SAFETY: valid so far; not used after a slot took the value.
         let (slots, lanes, mask) = unsafe { (&*(*this).slots, &(*this).lanes, (*this).mask) };
-        let current = lanes[home].0.current.get();
         let lane = &lanes[current].0;
         if taken.is_none() {
             let at = lane.cursor.get();
@@ -207,12 +208,15 @@ impl Ring {
             // Full, not just shared: the consumer will free this very slot first.
             lane.cursor.set(at);
         }
+        // A ring of one lane is looked through: a cursor that a racing producer set back must not make it seem full, and there
+        // is no other lane to go to.
+        let tries = if mask == 0 { slots.len() } else { TRIES };
         for step in 1..=mask + 1 {
             let index = (current + step) & mask;
             let lane = &lanes[index].0;
             let first = lane.cursor.get();
             let mut at = first;
-            for _ in 0..TRIES.min(lane.end - lane.start) {
+            for _ in 0..tries.min(lane.end - lane.start) {
                 match slots[at].peek() {
                     0 => {
                         // Before the publish, which is our last touch.

@@ -38,6 +38,23 @@ fn one_producer_fills_every_slot_of_every_lane() {
 }
 
 #[test]
+fn a_cursor_that_was_set_back_makes_no_ring_seem_full() {
+    for size in [2, 10, 100, 127, 128, 1024] {
+        let ring = Ring::new(size).unwrap();
+        let taken = size / 10;
+        for value in 1..=taken {
+            publish(&ring, value * 8).unwrap();
+        }
+        // What a producer does that was stopped between its look and its note.
+        ring.lanes.iter().for_each(|lane| lane.0.cursor.set(lane.0.start.min(size - 1)));
+        for value in taken + 1..=size / 2 {
+            assert_eq!(publish(&ring, value * 8), Ok(()), "size {size}, {} slots free", size - value + 1);
+        }
+        assert_eq!(drain(&ring).len(), size / 2);
+    }
+}
+
+#[test]
 fn a_batch_that_does_not_fit_says_how_much_did() {
     for size in [1, 2, 3, 64, 100, 500] {
         let ring = Ring::new(size).unwrap();
