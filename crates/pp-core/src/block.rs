@@ -307,9 +307,17 @@ impl Block {
     /// The caller was elected by `block`'s books and calls this once.
     #[cold]
     pub(crate) unsafe fn tear_down(block: NonNull<Block>) {
-        // SAFETY: the books' reference is still there; it is dropped below.
-        let this = unsafe { block.as_ref() };
+        /// Also when what is dropped below panics: whoever waits must hear that no page is out any more.
+        struct Fire<'a>(&'a Completion);
+        impl Drop for Fire<'_> {
+            fn drop(&mut self) {
+                self.0.fire();
+            }
+        }
+        // The books' own reference, dropped last.
+        let this = BlockRef(block);
         this.canary.enter();
+        let _fire = Fire(&this.completion);
         if mutant(Mutant::EarlyWake) {
             this.completion.fire();
         }
@@ -320,9 +328,6 @@ impl Block {
                 None => drop(table),
             }
         }
-        this.completion.fire();
-        // The books' own reference.
-        drop(BlockRef(block));
     }
 
     /// Acts on what [`Books::leave`] or [`Books::close`] said.
@@ -378,8 +383,12 @@ impl BlockRef {
 
     unsafe fn duplicate(block: NonNull<Block>) -> Self {
         // SAFETY: alive by the caller's promise. Relaxed as for `Arc`.
-        let before = unsafe { block.as_ref() }.refs.fetch_add(1, Ordering::Relaxed);
-        assert!(before < isize::MAX as usize, "too many references to one pool");
+        let refs = unsafe { &block.as_ref().refs };
+        if refs.fetch_add(1, Ordering::Relaxed) >= isize::MAX as usize {
+            // An overflow would free the block under its holders, so the count goes back before anybody hears of it.
+            refs.fetch_sub(1, Ordering::Relaxed);
+            panic!("too many references to one pool");
+        }
         BlockRef(block)
     }
 }

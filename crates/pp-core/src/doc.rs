@@ -54,7 +54,8 @@ impl Heap {
     /// On sizes that no region can have, or without memory: it is for examples.
     pub fn new(unit_bytes: usize, units: usize) -> Self {
         let layout = Layout::from_size_align(unit_bytes * units, unit_bytes).expect("a size that fits");
-        // SAFETY: the layout is checked for size 0 by `Region::new`'s callers giving at least one unit.
+        assert!(layout.size() > 0, "at least one unit");
+        // SAFETY: not of size 0, as just asserted.
         let base = NonNull::new(unsafe { alloc_zeroed(layout) }).expect("memory for an example");
         let region = Region::new(HeapMemory { base, layout }, unit_bytes, NodeId(0)).expect("a size that fits");
         let free = Locked::new((0..region.units()).rev().collect());

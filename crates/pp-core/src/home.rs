@@ -91,7 +91,11 @@ impl<P: MemoryProvider + ?Sized> Clone for Home<P> {
     fn clone(&self) -> Self {
         // Relaxed, as for `Arc`: a new owner is made from an owner, who keeps the object alive meanwhile.
         let before = self.inner().owners.fetch_add(1, Ordering::Relaxed);
-        assert!(before < isize::MAX as usize, "too many owners of one provider");
+        if before >= isize::MAX as usize {
+            // An overflow would free the provider under its owners, so the count goes back before anybody hears of it.
+            self.inner().owners.fetch_sub(1, Ordering::Relaxed);
+            panic!("too many owners of one provider");
+        }
         Home(self.0)
     }
 }
@@ -176,8 +180,7 @@ impl RawHome {
 impl Home {
     /// Clones through a handle that owns nothing itself.
     fn clone_unowned(self) -> Home {
-        let clone = self.clone();
-        core::mem::forget(self);
-        clone
+        // Before the clone, which may panic: this handle never owned anything.
+        core::mem::ManuallyDrop::new(self).deref().clone()
     }
 }

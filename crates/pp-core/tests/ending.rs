@@ -222,3 +222,23 @@ fn many_pools_end_while_pages_come_back_from_everywhere() {
         assert_eq!(home.out(), 0);
     }
 }
+
+#[test]
+fn a_teardown_that_panics_still_wakes_whoever_waits() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("what a hook captured");
+        }
+    }
+    let home = home();
+    let bomb = Bomb;
+    let mut pool = PagePool::builder(home.clone()).page_in(move |_| _ = &bomb).build().unwrap();
+    let page = pool.alloc().unwrap();
+    let mut shutdown = pool.shutdown();
+    let last = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(page)));
+    assert!(last.is_err(), "the panic comes out where the last page was dropped");
+    assert!(shutdown.wait_for(Duration::from_secs(10)), "nobody was woken");
+    drop(shutdown);
+    assert_eq!(Home::owners(&home), 1);
+}
