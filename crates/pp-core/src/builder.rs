@@ -156,7 +156,8 @@ impl<A: Access> PoolBuilder<A> {
     }
 
     /// Runs once a stay, when a page is about to leave the pool, on whatever thread that happens: the destructor. It may
-    /// write the page unless that leaves while others hold it; see [`PageView::bytes_mut`].
+    /// write the page unless that leaves while others hold it; see [`PageView::bytes_mut`]. A panic of it is survived, and
+    /// everything else still leaves; a second one during the same verb's unwinding aborts, as any panic in a drop does.
     pub fn page_out(mut self, hook: impl Fn(PageView<'_, A>) + Send + Sync + 'static) -> Self {
         self.page_out = Some(hooks::erase(hook));
         self

@@ -12,7 +12,7 @@
 //! | return from elsewhere | drop the page; [`PoolHandle`]; [`Returner`] for a thread that returns much |
 //! | bring memory | [`MemoryProvider`], [`Region`], [`Home`] |
 //! | map it for a device | [`Dma`] |
-//! | end it | drop the pool; [`Shutdown`] to know when the last page is home |
+//! | end it | drop the pool; [`Shutdown`] to know when the last page on its books is home |
 //!
 //! `no_std` with `alloc`; the heap is used when a pool is made and when a list of DMA mappings grows, never on the
 //! paths of a page. How it works inside, page by page, is told in `ARCHITECTURE.md`.

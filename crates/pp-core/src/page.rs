@@ -100,10 +100,12 @@ impl<A: Access> Page<A> {
     /// Puts the page, and says that the device must be given back no more than the first `len` bytes after the
     /// pool's offset (`page_pool_put_page` with a `dma_sync_size`). The pool clamps it to its `max_len`.
     pub fn put_synced(self, len: usize) {
-        // On the books only: off them the word is the provider's to reset.
-        let len = u32::try_from(len).unwrap_or(SYNC_FULL);
-        self.descriptor().sync_len().store(len, Ordering::Relaxed);
+        self.set_sync_len(len);
         drop(self);
+    }
+
+    pub(crate) fn set_sync_len(&self, len: usize) {
+        self.descriptor().sync_len().store(u32::try_from(len).unwrap_or(SYNC_FULL), Ordering::Relaxed);
     }
 
     /// Puts the page into its pool's ring, or gives it back: when the ring is full, the pool closed, or the page is
@@ -176,12 +178,8 @@ impl Page<Exposed> {
     ///
     /// [`OutOfRange`] when the range is not within the page; nothing is copied.
     pub fn copy_to(&self, offset: usize, out: &mut [u8]) -> Result<(), OutOfRange> {
-        self.check(offset, out.len())?;
-        for (i, byte) in out.iter_mut().enumerate() {
-            // SAFETY: within the page by the check. Volatile, because another process may write it.
-            *byte = unsafe { self.as_ptr().add(offset + i).read_volatile() };
-        }
-        Ok(())
+        // SAFETY: an exposed page of ours.
+        unsafe { copy_out(self.descriptor(), offset, out) }
     }
 
     /// Copies bytes in, from `offset` on.
@@ -190,19 +188,28 @@ impl Page<Exposed> {
     ///
     /// [`OutOfRange`] when the range is not within the page; nothing is copied.
     pub fn copy_from(&mut self, offset: usize, bytes: &[u8]) -> Result<(), OutOfRange> {
-        self.check(offset, bytes.len())?;
+        OutOfRange::check(offset, bytes.len(), self.len())?;
         for (i, byte) in bytes.iter().enumerate() {
             // SAFETY: within the page by the check, and ours to write. Volatile, because another process may too.
             unsafe { self.as_ptr().add(offset + i).write_volatile(*byte) };
         }
         Ok(())
     }
+}
 
-    fn check(&self, offset: usize, len: usize) -> Result<(), OutOfRange> {
-        let page_bytes = self.len();
-        let fits = offset.checked_add(len).is_some_and(|end| end <= page_bytes);
-        if fits { Ok(()) } else { Err(OutOfRange { offset, len, page_bytes }) }
+/// Copies bytes out of a page that another process may write.
+///
+/// # Safety
+///
+/// The caller holds the page, whose memory is [`Exposed`].
+pub(crate) unsafe fn copy_out(descriptor: &Descriptor, offset: usize, out: &mut [u8]) -> Result<(), OutOfRange> {
+    OutOfRange::check(offset, out.len(), descriptor.unit_bytes())?;
+    for (i, byte) in out.iter_mut().enumerate() {
+        // SAFETY: within the page by the check, and valid for reads by `Backing`. Volatile, because another process may
+        // write it.
+        *byte = unsafe { descriptor.addr().add(offset + i).read_volatile() };
     }
+    Ok(())
 }
 
 /// A range that is not within its page.
@@ -214,6 +221,13 @@ pub struct OutOfRange {
     pub len: usize,
     /// What the page has.
     pub page_bytes: usize,
+}
+
+impl OutOfRange {
+    fn check(offset: usize, len: usize, page_bytes: usize) -> Result<(), Self> {
+        let fits = offset.checked_add(len).is_some_and(|end| end <= page_bytes);
+        if fits { Ok(()) } else { Err(OutOfRange { offset, len, page_bytes }) }
+    }
 }
 
 impl core::fmt::Display for OutOfRange {

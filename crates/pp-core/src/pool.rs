@@ -202,6 +202,14 @@ impl<A: Access> PagePool<A> {
         counts.len.set(len + 1);
     }
 
+    /// The same, and says that the device must be given back no more than the first `len` bytes after the pool's offset:
+    /// what a driver that drops a short packet does (`page_pool_put_page` with a `dma_sync_size` and `allow_direct`).
+    #[inline]
+    pub fn recycle_direct_synced(&mut self, page: Page<A>, len: usize) {
+        page.set_sync_len(len);
+        self.recycle_direct(page);
+    }
+
     /// Puts all pages of `batch` straight into the cache, as far as they fit and are this pool's; the rest goes the ordinary
     /// way. The batch is empty afterwards.
     #[inline]
@@ -240,7 +248,10 @@ impl<A: Access> PagePool<A> {
             let Some(page) = batch.pop() else { return };
             self.recycle_direct(page);
         }
-        self.counts().cache_full.add(batch.len());
+        let ours = self.block.owner_word();
+        // SAFETY: the batch's pages, hence their owner words.
+        let is_ours = |page: &&NonNull<Descriptor>| unsafe { load_unshared(&page.as_ref().owner) } == ours;
+        self.counts().cache_full.add(batch.descriptors().iter().filter(is_ours).count());
         batch.put();
     }
 
@@ -287,7 +298,7 @@ impl<A: Access> PagePool<A> {
         self.consumer.table().home.describe()
     }
 
-    /// Why the last allocation or refill that failed did.
+    /// Why the last allocation or refill that failed did: what to ask after a short `alloc_into`. `OutOfMemory` before any.
     pub fn last_error(&self) -> AllocError {
         self.consumer.error
     }

@@ -2,6 +2,7 @@
 //!
 //! Kernel counterpart: `page_pool_refill_alloc_cache`, `__page_pool_alloc_netmems_slow` (Linux 7.3).
 
+use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
@@ -16,9 +17,6 @@ use crate::provider::{NodeId, Request, Unit, UnitDrain, UnitSink};
 use crate::put::{self, Outbox};
 use crate::ring::Step;
 use crate::sync::{Mutant, Ordering, mutant};
-
-/// `released` is brought back towards 0 when it passes this, long before it could wrap. Never met on 64-bit machines.
-const REBASE: isize = isize::MAX / 2;
 
 impl Consumer {
     /// Fills the empty cache. `Some(None)`: it holds at least one page. `Some(Some(page))`: one page of high order, which
@@ -128,24 +126,27 @@ impl Consumer {
     fn take_returned(&mut self, accept: impl Fn(usize, usize) -> Step) -> usize {
         let Consumer { block, refill: want, reader, next_bag, .. } = self;
         let (want, bags) = (*want, &block.bags);
+        let stopped = Cell::new(false);
         // Counts in a register: a closure of its own for each of the three.
         let numbered = |mut index: usize| {
-            let accept = &accept;
+            let (accept, stopped) = (&accept, &stopped);
             move |value| {
                 index += 1;
-                accept(index - 1, value)
+                let step = accept(index - 1, value);
+                stopped.set(step == Step::Stop);
+                step
             }
         };
         let mut taken = 0;
         for step in 0..bags.len() {
-            if taken < want {
+            if taken < want && !stopped.get() {
                 taken += bags[(*next_bag + step) % bags.len()].take(want - taken, numbered(taken));
             }
         }
         if !bags.is_empty() {
             *next_bag = (*next_bag + 1) % bags.len();
         }
-        if taken < want {
+        if taken < want && !stopped.get() {
             taken += block.ring.take(reader, want - taken, numbered(taken));
         }
         if taken == 0 && block.ring.capacity() > 1 {
@@ -156,7 +157,6 @@ impl Consumer {
 
     fn refill_from_provider(&mut self, node: Option<NodeId>) -> Result<Option<NonNull<Descriptor>>, AllocError> {
         let counts = self.counts();
-        counts.rebased.add(self.block.books.0.rebase(REBASE));
         let room = self.block.limits.limit.get().saturating_sub(self.outstanding());
         if room == 0 {
             counts.limit_hits.add(1);
@@ -357,6 +357,9 @@ impl Consumer {
     }
 
     fn notice_pressure(&mut self) {
+        if self.table().watermark.is_none() {
+            return;
+        }
         let watermark = self.block.limits.watermark.get();
         let outstanding = self.outstanding();
         let above = outstanding > watermark;

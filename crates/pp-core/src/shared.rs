@@ -5,9 +5,9 @@ use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
-use crate::access::{Access, Host};
+use crate::access::{Access, Exposed, Host};
 use crate::descriptor::{Descriptor, owner};
-use crate::page::Page;
+use crate::page::{self, OutOfRange, Page};
 use crate::put;
 use crate::sync::{Mutant, Ordering, fence, mutant};
 
@@ -126,9 +126,24 @@ impl<A: Access> Clone for Shared<A> {
     fn clone(&self) -> Self {
         // Relaxed as for `Arc`: a handle is made from a handle.
         let before = self.descriptor().refs.fetch_add(1, Ordering::Relaxed);
-        // As `Arc` aborts: an overflow would free the page under its holders.
-        assert!(before < isize::MAX as usize, "too many handles to one page");
+        if before >= isize::MAX as usize {
+            // An overflow would free the page under its holders, so the count goes back before anybody hears of it.
+            self.descriptor().refs.fetch_sub(1, Ordering::Relaxed);
+            panic!("too many handles to one page");
+        }
         Shared { descriptor: self.descriptor, _access: PhantomData }
+    }
+}
+
+impl Shared<Exposed> {
+    /// Copies bytes out, from `offset` on; another process may be writing them.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`] when the range is not within the page; nothing is copied.
+    pub fn copy_to(&self, offset: usize, out: &mut [u8]) -> Result<(), OutOfRange> {
+        // SAFETY: an exposed page that we hold a handle to.
+        unsafe { page::copy_out(self.descriptor(), offset, out) }
     }
 }
 

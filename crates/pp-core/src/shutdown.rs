@@ -9,7 +9,7 @@ use crate::handle::PoolHandle;
 
 /// Watches a pool that was dropped.
 ///
-/// A [`Future`] that is ready when the last page is home and provider share, DMA backend and hooks are gone (or handed to the
+/// A [`Future`] that is ready when the last page on the pool's books is home and provider share, DMA backend and hooks are gone (or handed to the
 /// reaper). With feature `std` it can also [`wait`](Shutdown::wait). Dropping it stops the watching, nothing else.
 ///
 /// # Examples

@@ -41,8 +41,6 @@ pub(crate) struct ConsumerCounts {
     pub(crate) limit_hits: Counter,
     pub(crate) provider_calls: Counter,
     pub(crate) provider_failures: Counter,
-    /// What `Books::rebase` took off `hold` and `released`.
-    pub(crate) rebased: Counter,
     pub(crate) mapped: Counter,
 }
 
@@ -64,7 +62,6 @@ impl ConsumerCounts {
             limit_hits: zero(),
             provider_calls: zero(),
             provider_failures: zero(),
-            rebased: zero(),
             mapped: zero(),
         }
     }
@@ -151,18 +148,18 @@ impl Stats {
     /// Pages handed out in all.
     pub fn allocations(&self) -> usize {
         let AllocStats { fast, slow, slow_high_order, refill, .. } = self.alloc;
-        fast + slow + slow_high_order + refill
+        fast.wrapping_add(slow).wrapping_add(slow_high_order).wrapping_add(refill)
     }
 
     /// Pages put in all.
     pub fn puts(&self) -> usize {
         let RecycleStats { cached, ring, ring_full, released_refcnt, released_closed, .. } = self.recycle;
-        cached + ring + ring_full + released_refcnt + released_closed
+        [cached, ring, ring_full, released_refcnt, released_closed].into_iter().fold(0, usize::wrapping_add)
     }
 
     /// Pages on the books: in use, in the cache, in the ring (`page_pool_inflight`).
     pub fn inflight(&self) -> usize {
-        self.hold.saturating_sub(self.released)
+        self.hold.wrapping_sub(self.released)
     }
 
     /// Pages on the books that are neither in the cache nor in the ring: somebody has them.
@@ -210,6 +207,11 @@ impl core::fmt::Display for Stats {
     }
 }
 
+/// How far `a` is ahead of `b`, of two counters that wrap; 0 where a race makes it look behind.
+fn ahead(a: usize, b: usize) -> usize {
+    (a.wrapping_sub(b) as isize).max(0) as usize
+}
+
 impl Block {
     pub(crate) fn stats(&self) -> Stats {
         self.enter();
@@ -219,7 +221,7 @@ impl Block {
         let consumer = &self.consumer.0;
         let producers = &self.producers;
         let inflight = self.books.0.inflight();
-        let hold = self.books.0.hold.get().wrapping_add(consumer.rebased.get());
+        let hold = self.books.0.hold.get();
         let in_cache = consumer.len.get();
         let in_ring = if self.books.0.state() == PoolState::Open {
             self.ring.len() + self.bags.iter().map(|bag| bag.len()).sum::<usize>()
@@ -231,7 +233,7 @@ impl Block {
         let emptied = pops.wrapping_add(consumer.flushed.get()).wrapping_add(in_cache);
         Stats {
             alloc: AllocStats {
-                fast: pops.saturating_sub(slow + refill),
+                fast: ahead(pops, slow.wrapping_add(refill)),
                 slow,
                 slow_high_order: consumer.slow_high_order.get(),
                 empty: consumer.empty.get(),
@@ -239,15 +241,15 @@ impl Block {
                 waive: consumer.waive.get(),
             },
             recycle: RecycleStats {
-                cached: emptied.saturating_sub(consumer.filled.get()),
+                cached: ahead(emptied, consumer.filled.get()),
                 cache_full: consumer.cache_full.get(),
-                ring: consumer.ring_taken.get() + in_ring,
+                ring: consumer.ring_taken.get().wrapping_add(in_ring),
                 ring_full: producers.ring_full.get(),
                 released_refcnt: producers.released_refcnt.get(),
                 released_closed: producers.released_closed.get(),
             },
             hold,
-            released: hold.saturating_sub(inflight),
+            released: hold.wrapping_sub(inflight),
             detached: producers.detached.get(),
             strays: self.books.0.strays.get(),
             in_cache,
@@ -255,7 +257,7 @@ impl Block {
             limit_hits: consumer.limit_hits.get(),
             provider_calls: consumer.provider_calls.get(),
             provider_failures: consumer.provider_failures.get(),
-            mapped: consumer.mapped.get().saturating_sub(producers.unmapped.get()),
+            mapped: ahead(consumer.mapped.get(), producers.unmapped.get()),
         }
     }
 }

@@ -301,3 +301,17 @@ fn the_device_is_let_go_before_the_memory_it_reached() {
     drop(pool);
     assert_eq!(*dropped.lock().unwrap(), ["device", "memory"]);
 }
+
+#[test]
+fn a_dropped_packet_gives_the_device_back_only_what_it_wrote() {
+    let device = Arc::new(Counting::new(Identity));
+    let builder = PagePool::builder(home(4)).cache(8).refill(1).dma(device.clone(), DmaDirection::FromDevice);
+    let mut pool = builder.dma_sync(64, 2048).build().unwrap();
+    let page = pool.alloc().unwrap();
+    let before = device.counts().synced_bytes;
+    pool.recycle_direct_synced(page, 60);
+    assert_eq!(device.counts().synced_bytes - before, 60);
+    let page = pool.alloc().unwrap();
+    pool.recycle_direct(page);
+    assert_eq!(device.counts().synced_bytes - before, 60 + 2048, "the length counts once");
+}

@@ -107,6 +107,13 @@ fn exposed_memory_is_copied_in_and_out() {
     drop(page);
     pool.alloc().unwrap().copy_to(4090, &mut out).unwrap();
     assert_eq!(out, [0; 4], "cleared between owners");
+
+    let mut page = pool.alloc().unwrap();
+    page.copy_from(0, b"many").unwrap();
+    let shared = page.share();
+    shared.clone().copy_to(0, &mut out).unwrap();
+    assert_eq!(&out, b"many");
+    assert!(shared.copy_to(4095, &mut out).is_err());
 }
 
 fn error_text(error: impl core::error::Error) -> String {

@@ -182,3 +182,22 @@ fn a_provider_that_gives_less_or_nothing_is_normal() {
     pool.trim(0);
     assert_eq!(home.out(), 0, "a lost device still takes its units back");
 }
+
+#[test]
+fn a_refill_waives_one_page_however_many_places_it_looks_into() {
+    let home: Home<Depot> = Home::new(Depot::new(Shape { nodes: 2, ..Shape::plain(4096, 64) }));
+    let mut pool = PagePool::builder(home.clone()).cache(8).refill(8).returners(2, 4).build().unwrap();
+    pool.update_nid(NodePolicy::On(NodeId(0)));
+    let mut pages: Vec<_> = std::iter::from_fn(|| pool.alloc().ok()).take(8).collect();
+    assert!(pages.iter().all(|page| page.node() == NodeId(0)));
+    let handle = pool.handle();
+    let mut returners = [handle.returner().unwrap(), handle.returner().unwrap()];
+    for returner in &mut returners {
+        returner.put(pages.pop().unwrap());
+    }
+    drop(pages);
+    pool.update_nid(NodePolicy::On(NodeId(1)));
+    let page = pool.alloc().unwrap();
+    let stats = pool.stats();
+    assert_eq!((stats.alloc.waive, page.node()), (1, NodeId(1)), "{stats:?}");
+}

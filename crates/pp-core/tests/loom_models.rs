@@ -184,14 +184,14 @@ model!(
     loom_state_against_last_page_mutants,
     watching::state_against_last_page,
     ["closed", "closing", "open"],
-    [RelaxedClosing, TouchAfterPublish, TouchAfterLeave]
+    [TouchAfterPublish, TouchAfterLeave]
 );
 model!(
     loom_inflight_against_last_page,
     loom_inflight_against_last_page_mutants,
     watching::inflight_against_last_page,
     ["none", "one"],
-    [RelaxedClosing, TouchAfterLeave]
+    [TouchAfterLeave]
 );
 model!(
     loom_statistics_against_returner,

@@ -22,8 +22,6 @@ pub enum Mutant {
     NoSeal,
     /// `released` is added to without Release or Acquire.
     RelaxedReleased,
-    /// The state says that the pool closes without Release, before the books say what is out.
-    RelaxedClosing,
     /// Who leaves looks once more whether the books are even, so that two may see it.
     ElectByRead,
     /// A thread touches the pool after its last page was booked out.

@@ -239,7 +239,9 @@ impl Model {
             let (home, unit, reserve) = pages[rest];
             self.recycle_direct(via, home, unit, reserve);
         }
-        self.pools[via].stats.recycle.cache_full += rest;
+        let ours = |page: &&(usize, usize, bool)| page.0 == via && self.recyclable(via, page.1, page.2);
+        let full = pages[..rest].iter().filter(ours).count();
+        self.pools[via].stats.recycle.cache_full += full;
         for (home, unit, reserve) in &pages[..rest] {
             self.put(*home, *unit, *reserve);
         }
