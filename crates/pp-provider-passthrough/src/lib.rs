@@ -24,6 +24,11 @@
 //! assert_eq!(PagePool::builder(&jumbo).order(2).build()?.page_bytes(), 64 << 10);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//!
+//! `std` (on): the default lock is a mutex that sleeps; without it it spins. `loom` and `shuttle` do nothing without the
+//! cfg of the same name.
 #![no_std]
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
 
@@ -31,6 +36,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod lock;
 mod provider;
 mod table;
 
@@ -38,15 +44,16 @@ use core::fmt;
 use core::ops::Deref;
 
 use pp_core::Home;
-use pp_core::lock::{RawLock, SpinLock};
+use pp_core::lock::RawLock;
 
+pub use lock::DefaultLock;
 pub use provider::PassThroughProvider;
 
 /// Pages from the global allocator: a cheap handle, several pools may draw on one.
 ///
 /// `L` guards the table of descriptors, for the length of a few pushes and pops.
 #[derive(Debug)]
-pub struct PassThrough<L: RawLock = SpinLock>(Home<PassThroughProvider<L>>);
+pub struct PassThrough<L: RawLock = DefaultLock>(Home<PassThroughProvider<L>>);
 
 /// Units of the asked size are not possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 
 use pp_core::lock::SpinLock;
 use pp_core::{Descriptor, Home, MemoryProvider, PagePool, Recycling, Request, Unit, UnitDrain, UnitSink};
-use pp_provider_passthrough::{PassThrough, PassThroughProvider, SizeError};
+use pp_provider_passthrough::{DefaultLock, PassThrough, PassThroughProvider, SizeError};
 
 fn alloc(provider: &dyn MemoryProvider, order: u8, count: usize) -> Vec<Unit> {
     let mut places = vec![MaybeUninit::uninit(); count];
@@ -86,7 +86,7 @@ fn describe_and_geometry() {
     assert_eq!(description.fragmentation_index, None);
     release_bulk(&*pages, units);
     assert!(alloc(&*pages, 11, 1).is_empty(), "over the largest order");
-    let home: Home<PassThroughProvider<SpinLock>> = (&pages).into();
+    let home: Home<PassThroughProvider<DefaultLock>> = (&pages).into();
     let clone = pages.clone();
     assert_eq!(Home::owners(&home), 3);
     drop(clone);
@@ -122,6 +122,36 @@ fn impossible_sizes_say_what_to_do() {
     }
     assert!(PassThrough::with_sizes(64, 25).is_ok());
     assert!(PassThrough::<SpinLock>::with_lock(4096, 19).is_ok());
+}
+
+/// Processor time that this thread has used, in clock ticks (a hundredth of a second as a rule).
+#[cfg(all(feature = "std", target_os = "linux"))]
+fn ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+#[cfg(all(feature = "std", target_os = "linux"))]
+fn who_waits_for_the_default_lock_sleeps() {
+    use pp_core::lock::Locked;
+    let locked = Locked::<DefaultLock, u32>::new(0);
+    std::thread::scope(|scope| {
+        locked
+            .with(|value| {
+                let waiter = scope.spawn(|| {
+                    let before = ticks();
+                    assert_eq!(locked.with(|value| *value), 1);
+                    assert!(ticks() - before < 10, "it has spun");
+                });
+                std::thread::sleep(core::time::Duration::from_millis(400));
+                *value = 1;
+                waiter
+            })
+            .join()
+            .unwrap();
+    });
 }
 
 #[test]
