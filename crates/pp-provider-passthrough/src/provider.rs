@@ -37,7 +37,7 @@ impl<L: RawLock> PassThroughProvider<L> {
     }
 
     pub(crate) fn units_out(&self) -> usize {
-        self.table.with(|table| table.out().map(|(_, order)| 1 << order).sum())
+        self.table.with(|table| table.units_out())
     }
 
     pub(crate) fn strays(&self) -> usize {
@@ -114,9 +114,10 @@ unsafe impl<L: RawLock> MemoryProvider for PassThroughProvider<L> {
                 memory[got] = address.as_ptr();
                 got += 1;
             }
+            let mut out = 0;
             self.table.with(|table| {
                 for address in &memory[..got] {
-                    let descriptor = table.take(request.order);
+                    let Some(descriptor) = table.take(request.order) else { break };
                     // SAFETY:
                     // 1. The descriptor was idle, so its unit is home and no other `Unit` for it exists; chunks are
                     //    dropped with the provider.
@@ -127,9 +128,14 @@ unsafe impl<L: RawLock> MemoryProvider for PassThroughProvider<L> {
                         Unit::new(descriptor)
                     };
                     units.push(unit);
+                    out += 1;
                 }
             });
-            if got < want {
+            for address in &memory[out..got] {
+                // SAFETY: allocated above with this layout, and without a descriptor nobody has heard of it.
+                unsafe { self.free(*address, request.order) };
+            }
+            if out < want {
                 break;
             }
         }

@@ -3,7 +3,7 @@
 //! A pool may look at a descriptor after its unit went home, until the provider is dropped. So descriptors
 //! are never freed before: they come in chunks that never move, and go round.
 
-use alloc::boxed::Box;
+use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use core::ptr::null_mut;
 
@@ -25,29 +25,37 @@ pub(crate) struct Table {
     chunks: Vec<Chunk>,
     /// Descriptors without a unit. Its capacity is the number of all descriptors, so that a release allocates nothing.
     idle: Vec<Slot>,
+    /// Base units in all units that are out.
+    units_out: usize,
 }
 
 #[derive(Debug)]
 struct Chunk {
-    descriptors: Box<[Descriptor]>,
+    /// Filled when the chunk is made and never again, so they do not move.
+    descriptors: Vec<Descriptor>,
     /// For each descriptor the order of its unit while it is out, `IDLE` otherwise. Not in the descriptor, because this
     /// decides how much is deallocated.
-    orders: Box<[u8]>,
+    orders: Vec<u8>,
 }
 
 const IDLE: u8 = u8::MAX;
 
 impl Table {
-    /// A descriptor for a unit of `order` that goes out.
-    pub(crate) fn take(&mut self, order: u8) -> &Descriptor {
+    /// A descriptor for a unit of `order` that goes out; `None` if there is no memory for more of them.
+    pub(crate) fn take(&mut self, order: u8) -> Option<&Descriptor> {
         if self.idle.is_empty() {
-            self.grow();
+            self.grow().ok()?;
         }
-        // `grow` has just added some if there were none.
-        let slot = self.idle.pop().unwrap_or(Slot { chunk: 0, index: 0 });
+        let slot = self.idle.pop()?;
+        self.units_out += 1 << order;
         let chunk = &mut self.chunks[slot.chunk as usize];
         chunk.orders[slot.index as usize] = order;
-        &chunk.descriptors[slot.index as usize]
+        Some(&chunk.descriptors[slot.index as usize])
+    }
+
+    /// Base units in all units that are out.
+    pub(crate) fn units_out(&self) -> usize {
+        self.units_out
     }
 
     /// The slot and order of a unit that is out; `None` if `descriptor` is not ours or has no unit.
@@ -60,9 +68,10 @@ impl Table {
         })
     }
 
-    /// The unit of `slot` is home.
+    /// The unit of `slot`, which is out, is home.
     pub(crate) fn put(&mut self, slot: Slot) {
-        self.chunks[slot.chunk as usize].orders[slot.index as usize] = IDLE;
+        let order = core::mem::replace(&mut self.chunks[slot.chunk as usize].orders[slot.index as usize], IDLE);
+        self.units_out -= 1 << order;
         self.idle.push(slot);
     }
 
@@ -74,16 +83,22 @@ impl Table {
             .filter(|(_, order)| *order != IDLE)
     }
 
-    fn grow(&mut self) {
+    /// One more chunk, or nothing has changed.
+    fn grow(&mut self) -> Result<(), TryReserveError> {
         let chunk = self.chunks.len() as u32;
         let len = FIRST_CHUNK << chunk;
-        // Lengths and addresses are filled in when a unit goes out.
-        let descriptors = (0..len).map(|_| Descriptor::new(null_mut(), 0, NodeId(0))).collect();
-        let orders = (0..len).map(|_| IDLE).collect();
+        let all = len + self.chunks.iter().map(|chunk| chunk.orders.len()).sum::<usize>();
+        let (mut descriptors, mut orders) = (Vec::new(), Vec::new());
+        descriptors.try_reserve_exact(len)?;
+        orders.try_reserve_exact(len)?;
+        self.chunks.try_reserve(1)?;
+        self.idle.try_reserve_exact(all - self.idle.len())?;
+        // From here on everything fits. Lengths and addresses are filled in when a unit goes out.
+        descriptors.extend((0..len).map(|_| Descriptor::new(null_mut(), 0, NodeId(0))));
+        orders.resize(len, IDLE);
         self.chunks.push(Chunk { descriptors, orders });
-        let all = self.chunks.iter().map(|chunk| chunk.orders.len()).sum::<usize>();
-        self.idle.reserve_exact(all - self.idle.len());
         self.idle.extend((0..len as u32).rev().map(|index| Slot { chunk, index }));
+        Ok(())
     }
 }
 
@@ -94,9 +109,9 @@ mod tests {
     #[test]
     fn descriptors_stay_where_they_are_while_the_table_grows() {
         let mut table = Table::default();
-        let first = core::ptr::from_ref(table.take(3));
-        let all: Vec<_> = (0..500).map(|_| core::ptr::from_ref(table.take(0))).collect();
-        assert_eq!(table.out().count(), 501);
+        let first = core::ptr::from_ref(table.take(3).expect("memory"));
+        let all: Vec<_> = (0..500).map(|_| core::ptr::from_ref(table.take(0).expect("memory"))).collect();
+        assert_eq!((table.out().count(), table.units_out()), (501, 8 + 500));
         let (descriptor, order) = table.out().next().expect("one is out");
         assert_eq!((core::ptr::from_ref(descriptor), order), (first, 3));
         let unique: alloc::collections::BTreeSet<_> = all.iter().collect();
@@ -107,7 +122,7 @@ mod tests {
     fn a_put_needs_no_memory_and_is_found_no_more() {
         let mut table = Table::default();
         for _ in 0..100 {
-            table.take(1);
+            table.take(1).expect("memory");
         }
         let capacity = table.idle.capacity();
         let slots: Vec<_> = table.out().filter_map(|(descriptor, _)| table.find(descriptor)).collect();
@@ -117,7 +132,7 @@ mod tests {
             table.put(slot);
         }
         assert_eq!(table.idle.capacity(), capacity);
-        assert_eq!(table.out().count(), 0);
+        assert_eq!((table.out().count(), table.units_out()), (0, 0));
         assert!(table.find(&table.chunks[0].descriptors[0]).is_none());
         assert!(table.find(&Descriptor::new(null_mut(), 0, NodeId(0))).is_none());
     }
