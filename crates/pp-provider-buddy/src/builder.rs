@@ -171,7 +171,8 @@ impl<L: RawLock, A: CpuAccess> BuddyBuilder<L, A> {
         self.add(|settings| Part::new(settings, StaticMemory::new(memory)))
     }
 
-    /// Adds memory of any kind that others, another process or a device, may write at any time.
+    /// Adds memory of any kind that others, another process or a device, may write at any time. It has to have an
+    /// address: [`BuddyError::NoAddress`].
     pub fn memory(self, memory: impl RegionMemory) -> BuddyBuilder<L, Exposed> {
         self.exposed().add(|settings| Part::new(settings, memory))
     }
@@ -289,6 +290,10 @@ impl Part {
         }
         let region = Region::new(memory, settings.unit_bytes, settings.node.unwrap_or_default())
             .map_err(|error| BuddyError::region(error, settings.unit_bytes))?;
+        // Lawful for a region, but `Host` and `Exposed` pages are both read through their address.
+        if region.base().is_null() {
+            return Err(BuddyError::NoAddress);
+        }
         let units = region.units() as usize;
         if reserve_units >= units {
             return Err(BuddyError::Reserve { reserve_units, units });
@@ -373,7 +378,8 @@ impl<L: RawLock, A: CpuAccess> BuddyBuilder<L, A> {
 
         // SAFETY:
         // 1. `A` is `Host` or `Exposed`. It is `Host` only where every region was added by a verb that keeps `A`, and
-        //    each of those adds memory nobody else writes, or is unsafe and has its caller promise that.
+        //    each of those adds memory nobody else writes, or is unsafe and has its caller promise that. Both are memory
+        //    that the CPU can reach, which by `RegionMemory` all memory with an address is: `Part::new` refuses any other.
         // 2. Each region went, all free, into the area of the zone that `zone_of` names.
         let provider = unsafe { BuddyProvider::new(provider_parts) };
         Ok(Buddy::from_home(match self.reaper {

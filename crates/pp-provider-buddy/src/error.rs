@@ -50,6 +50,8 @@ pub enum BuddyError {
     },
     /// `build` was called on a builder without memory.
     NoMemory,
+    /// The memory has no address for the CPU, and pages of a buddy are read and written.
+    NoAddress,
     /// The node does not exist, or this process may not use it.
     NoSuchNode {
         /// What was asked for.
@@ -129,6 +131,9 @@ impl fmt::Display for BuddyError {
             ),
             BuddyError::NoMemory => {
                 f.write_str("the buddy has no memory; add a region to the builder before calling build")
+            }
+            BuddyError::NoAddress => {
+                f.write_str("the memory has no address that the CPU can reach; map it before adding it to the builder")
             }
             BuddyError::NoSuchNode { node } => write!(
                 f,

@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use pp_core::NodeId;
+use pp_core::{NodeId, RegionMemory};
 use pp_provider_buddy::{Buddy, BuddyError, MAX_ORDER};
 
 fn refuse(unit_bytes: usize, max_order: u8, bytes: usize) -> BuddyError {
@@ -43,6 +43,24 @@ fn memory_that_holds_no_unit() {
     assert_eq!(refuse(4096, 10, 0), BuddyError::TooSmall { bytes: 0, unit_bytes: 4096 });
     assert_eq!(refuse(4096, 10, 4095), BuddyError::TooSmall { bytes: 4095, unit_bytes: 4096 });
     assert_eq!(Buddy::builder().build().unwrap_err(), BuddyError::NoMemory);
+}
+
+#[test]
+fn memory_without_an_address_is_refused() {
+    struct DeviceOnly;
+    // SAFETY: null promises nothing.
+    unsafe impl RegionMemory for DeviceOnly {
+        fn base(&self) -> *mut u8 {
+            core::ptr::null_mut()
+        }
+        fn bytes(&self) -> usize {
+            1 << 20
+        }
+    }
+    assert_eq!(Buddy::builder().memory(DeviceOnly).build().unwrap_err(), BuddyError::NoAddress);
+    // SAFETY: nobody writes what has no address.
+    let host = unsafe { Buddy::builder().exclusive_memory(DeviceOnly) };
+    assert_eq!(host.build().unwrap_err(), BuddyError::NoAddress);
 }
 
 #[test]
@@ -109,6 +127,10 @@ fn every_text_says_what_happened_to_what_and_what_to_do() {
             "a reserve of 9 base units leaves nothing of the region's 8; make it smaller",
         ),
         (BuddyError::NoMemory, "the buddy has no memory; add a region to the builder before calling build"),
+        (
+            BuddyError::NoAddress,
+            "the memory has no address that the CPU can reach; map it before adding it to the builder",
+        ),
         (
             BuddyError::NoSuchNode { node: NodeId(9) },
             "node 9 does not exist or is not open to this process; ask for one of \
