@@ -84,13 +84,12 @@ impl Mapping {
         let base = start.wrapping_byte_add(head);
         let end = base.wrapping_byte_add(bytes);
         let mapped = map(base);
-        // What surrounds the mapping, or all of it. A failure would leave addresses reserved, nothing worse.
-        let spare = match &mapped {
-            Ok(_) => [(start, head), (end, reserved - head - bytes)],
-            Err(_) => [(start, reserved), (end, 0)],
-        };
-        for (at, bytes) in spare.into_iter().filter(|(_, bytes)| *bytes > 0) {
-            // SAFETY: reserved by us above, and nothing in it is in use.
+        // What surrounds the mapping, also where `map` failed. Then the middle stays reserved, addresses and no memory:
+        // a failed MAP_FIXED may have removed what was there, our reservation, and another thread may have mapped
+        // something of its own in the gap, which an munmap would destroy.
+        for (at, bytes) in [(start, head), (end, reserved - head - bytes)].into_iter().filter(|(_, bytes)| *bytes > 0) {
+            // SAFETY: reserved by us above and not given to `map`, so still ours, and nothing in it is in use. A failure
+            // would leave addresses reserved, nothing worse.
             let _ = unsafe { mm::munmap(at, bytes) };
         }
         let base = NonNull::new(mapped.map_err(os("mmap"))?.cast()).ok_or(BuddyError::Os { call: "mmap", code: 0 })?;
@@ -144,5 +143,36 @@ impl Drop for Mapping {
         // SAFETY: the range is ours, and its region, the only way to it, is being dropped.
         let unmapped = unsafe { mm::munmap(at, bytes) };
         debug_assert!(unmapped.is_ok(), "munmap of our own mapping: {unmapped:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_that_took_the_place_of_a_failed_one_is_left_alone() {
+        let bytes = rustix::param::page_size();
+        let mut place = null_mut();
+        let failed = Mapping::place(bytes, 4 * bytes, |at| {
+            place = at;
+            // As if the kernel had removed the reservation, and another thread had got the addresses before it said so.
+            // SAFETY: the range is reserved for us, and holds nothing.
+            unsafe {
+                let flags = MapFlags::PRIVATE | MapFlags::FIXED;
+                mm::mmap_anonymous(at, bytes, ProtFlags::READ | ProtFlags::WRITE, flags)?;
+                at.cast::<u8>().write(7);
+            }
+            Err(rustix::io::Errno::NOMEM)
+        });
+        assert_eq!(failed.unwrap_err(), BuddyError::Os { call: "mmap", code: libc::ENOMEM });
+        let mut there = 0u8;
+        // SAFETY: asks the system about addresses, which need not be mapped; one page has one byte.
+        assert_eq!(unsafe { libc::mincore(place, bytes, &raw mut there) }, 0, "it is mapped");
+        // SAFETY: mapped above and, as was just seen, still there; nobody else knows it.
+        unsafe {
+            assert_eq!(place.cast::<u8>().read(), 7);
+            mm::munmap(place, bytes).unwrap();
+        }
     }
 }
