@@ -237,7 +237,10 @@ impl<L: RawLock, A: CpuAccess> BuddyBuilder<L, A> {
     /// Somebody else may have it mapped for writing (no seal rules out a mapping that is older than the seal), so its
     /// pages are [`Exposed`].
     pub fn fd(self, file: OwnedFd, offset: u64, bytes: usize) -> BuddyBuilder<L, Exposed> {
-        self.exposed().add(|settings| Part::of_file(settings, file, offset, bytes))
+        self.exposed().add(|settings| {
+            let (file, mapping) = settings.map_file(file, offset, bytes)?;
+            Part::mapped(settings, mapping, Some(file))
+        })
     }
 
     /// The same for a file that nobody else writes.
@@ -246,9 +249,12 @@ impl<L: RawLock, A: CpuAccess> BuddyBuilder<L, A> {
     ///
     /// While the buddy lives, nobody writes the file from `offset` on for `bytes` bytes but the holders of pages: not
     /// through another descriptor or mapping, in this process or another. Handing it out by [`Buddy::share_fd`]
-    /// is fine.
+    /// is fine. Children of a `fork` do not get our mapping; what they do with the descriptor is part of the promise.
     pub unsafe fn exclusive_fd(self, file: OwnedFd, offset: u64, bytes: usize) -> Self {
-        self.add(|settings| Part::of_file(settings, file, offset, bytes))
+        self.add(|settings| {
+            let (file, mapping) = settings.map_file(file, offset, bytes)?;
+            Part::mapped(settings, mapping.keep_from_children()?, Some(file))
+        })
     }
 }
 
@@ -279,6 +285,15 @@ impl Settings {
             return Err(BuddyError::TooManyUnits { units });
         }
         Ok((units * self.unit_bytes, self.unit_bytes << units.ilog2().min(u32::from(self.max_order))))
+    }
+
+    /// A caller's file, mapped.
+    #[cfg(all(feature = "std", target_os = "linux"))]
+    fn map_file(&self, file: OwnedFd, offset: u64, bytes: usize) -> Result<(SharedFile, Mapping), BuddyError> {
+        let (_, align) = self.fit(bytes)?;
+        let file = memfd::adopt(file, offset, bytes)?;
+        let mapping = Mapping::file(&file, align)?;
+        Ok((file, mapping))
     }
 }
 
@@ -315,13 +330,6 @@ impl Part {
         }
         mapping.prefault(settings.prefault)?;
         Ok(Part { file, ..Part::new(settings, mapping)? })
-    }
-
-    #[cfg(all(feature = "std", target_os = "linux"))]
-    fn of_file(settings: &Settings, file: OwnedFd, offset: u64, bytes: usize) -> Result<Self, BuddyError> {
-        let (_, align) = settings.fit(bytes)?;
-        let file = memfd::adopt(file, offset, bytes)?;
-        Part::mapped(settings, Mapping::file(&file, align)?, Some(file))
     }
 }
 

@@ -48,7 +48,7 @@
 //!
 //! * Pages that are not there at their first touch, because a cgroup, tmpfs or the huge pages are used up, kill
 //!   the process (OOM or SIGBUS). [`Prefault::Now`](crate::Prefault) turns that into an error of `build`.
-//! * A child of `fork` gets a copy of anonymous and no view of `memfd` regions: two writers of one `Host` page would
+//! * A child of `fork` gets a copy of anonymous and no view of `memfd` and `exclusive_fd` regions: two writers of one `Host` page would
 //!   be one too many.
 //! * Whoever may open `/dev/udmabuf` can turn a file from [`Buddy::share_fd`] into writable memory on kernels before 6.13,
 //!   where that driver looked past `F_SEAL_FUTURE_WRITE`. Share with such a process only what it may write.

@@ -176,7 +176,17 @@ fn files_that_could_kill_or_fool_us_are_refused() {
 
 #[test]
 fn a_forked_child_does_not_get_the_memfd() {
-    let buddy = Buddy::builder().memfd(BYTES).build().unwrap();
+    not_in_children(Buddy::builder().memfd(BYTES).build().unwrap());
+}
+
+#[test]
+fn a_forked_child_does_not_get_an_exclusive_file() {
+    let theirs = file(BYTES, MemfdFlags::ALLOW_SEALING, SealFlags::SHRINK);
+    // SAFETY: nobody else has the file, and the child does nothing with its descriptor.
+    not_in_children(unsafe { Buddy::builder().exclusive_fd(theirs, 0, BYTES) }.build().unwrap());
+}
+
+fn not_in_children(buddy: Buddy<DefaultLock, Host>) {
     let base = buddy.regions()[0].base();
     // SAFETY: the child makes system calls, drops the buddy (glibc's allocator survives a fork) and leaves by _exit.
     let child = unsafe { libc::fork() };
