@@ -135,9 +135,9 @@ mod share {
     impl<L: RawLock> Buddy<L, Host> {
         /// A descriptor of region `region`'s file that another process can map for reading, and no other way.
         ///
-        /// The file is sealed with `F_SEAL_FUTURE_WRITE` first: whoever receives the descriptor can neither map it
-        /// for writing nor write, punch or resize it, so pages stay the sole property of their holder here. That the
-        /// reader sees bytes change under its eyes is its own affair.
+        /// The file is sealed with `F_SEAL_FUTURE_WRITE`, one of `exclusive_fd` at its first sharing: whoever receives
+        /// the descriptor can neither map it for writing nor write, punch or resize it, so pages stay the sole property
+        /// of their holder here. That the reader sees bytes change under its eyes is its own affair.
         ///
         /// # Errors
         ///
@@ -150,7 +150,8 @@ mod share {
     }
 
     impl<L: RawLock> Buddy<L, Exposed> {
-        /// A descriptor of region `region`'s file that another process can map for reading and writing.
+        /// A descriptor of region `region`'s file that another process can map for reading and writing; the file of a
+        /// [`memfd`](crate::BuddyBuilder::memfd) region for reading only.
         ///
         /// # Errors
         ///

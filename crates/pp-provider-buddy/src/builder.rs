@@ -211,12 +211,15 @@ impl<L: RawLock, A: CpuAccess> BuddyBuilder<L, A> {
     /// Adds `bytes` of fresh zeroed memory with a file behind it, which another process can map for reading once
     /// [`Buddy::share_fd`] handed it out.
     ///
-    /// The file cannot be resized. Children of a `fork` do not get the mapping.
+    /// The file cannot be resized, and nobody can become a second writer (`F_SEAL_FUTURE_WRITE`, Linux 5.1). Children of
+    /// a `fork` do not get the mapping.
     pub fn memfd(self, bytes: usize) -> Self {
         self.add(|settings| {
             let (bytes, align) = settings.fit(bytes)?;
             let file = memfd::create(bytes)?;
             let mapping = Mapping::file(&file, align)?.keep_from_children()?;
+            // At once, so that nobody finds it unsealed: through /proc/PID/fd, say, or by a descriptor that was inherited.
+            file.seal_writers()?;
             Part::mapped(settings, mapping, Some(file))
         })
     }

@@ -40,7 +40,7 @@
 //! | region | handle | why |
 //! |---|---|---|
 //! | [`anonymous`](BuddyBuilder::anonymous), [`static_memory`](BuddyBuilder::static_memory) | `Buddy<L, Host>` | nobody else has it |
-//! | [`memfd`](BuddyBuilder::memfd) | `Buddy<L, Host>` | its file leaves through [`Buddy::share_fd`] only, sealed against further writers first |
+//! | [`memfd`](BuddyBuilder::memfd) | `Buddy<L, Host>` | its file is sealed against further writers once it is mapped, and leaves through [`Buddy::share_fd`] |
 //! | [`exposed_memfd`](BuddyBuilder::exposed_memfd) | `Buddy<L, Exposed>` | made to be written by others too |
 //! | [`fd`](BuddyBuilder::fd) | `Buddy<L, Exposed>` | no seal proves that nobody else has a caller's file mapped for writing |
 //!
@@ -48,8 +48,8 @@
 //!
 //! * Pages that are not there at their first touch, because a cgroup, tmpfs or the huge pages are used up, kill
 //!   the process (OOM or SIGBUS). [`Prefault::Now`](crate::Prefault) turns that into an error of `build`.
-//! * A child of `fork` gets a copy of anonymous and no view of `memfd` and `exclusive_fd` regions: two writers of one `Host` page would
-//!   be one too many.
+//! * A child of `fork` gets a copy of anonymous and no view of `memfd` and `exclusive_fd` regions: two writers of one
+//!   `Host` page would be one too many.
 //! * Whoever may open `/dev/udmabuf` can turn a file from [`Buddy::share_fd`] into writable memory on kernels before 6.13,
 //!   where that driver looked past `F_SEAL_FUTURE_WRITE`. Share with such a process only what it may write.
 //! * A region without [`node`](BuddyBuilder::node) counts as node 0, wherever its pages come to lie.

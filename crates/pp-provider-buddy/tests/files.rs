@@ -6,6 +6,7 @@ mod common;
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use common::*;
@@ -78,6 +79,38 @@ fn a_shared_memfd_can_be_read_and_not_written() {
     let again: OwnedFd = buddy.share_fd(0).unwrap().into();
     assert_eq!(touch(&again, BYTES, ProtFlags::READ, None), Ok(0x5b));
     buddy.release(unit);
+}
+
+#[test]
+fn a_memfd_is_sealed_against_writers_before_it_is_shared() {
+    let buddy = Buddy::builder().memfd(BYTES).build().unwrap();
+    // Whoever looks into our /proc/PID/fd finds it there.
+    let inode = |path: &str| fs::metadata(path).ok().map(|file| file.ino());
+    let ours = inode_of(buddy.regions()[0].base());
+    let mut found = 0;
+    for number in fs::read_dir("/proc/self/fd").unwrap() {
+        let path = format!("/proc/self/fd/{}", number.unwrap().file_name().to_str().unwrap());
+        if inode(&path) == Some(ours) {
+            found += 1;
+            let writer = fs::OpenOptions::new().read(true).write(true).open(&path);
+            let refused = writer.map(|file| rustix::io::pwrite(&file, b"x", 0));
+            assert!(matches!(refused, Err(_) | Ok(Err(Errno::PERM))), "{refused:?}");
+        }
+    }
+    assert_eq!(found, 1);
+
+    // Also where the pages are exposed, for the sake of another region.
+    let both = Buddy::builder().memfd(BYTES).exposed_memfd(BYTES).build().unwrap();
+    let write = |region| touch(both.share_fd_writable(region).unwrap(), BYTES, ProtFlags::WRITE, Some(1));
+    assert_eq!((write(0), write(1)), (Err(Errno::PERM), Ok(1)));
+}
+
+/// The inode of the file that is mapped at `base`.
+fn inode_of(base: *mut u8) -> u64 {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let start = format!("{:x}-", base.addr());
+    let line = maps.lines().find(|line| line.starts_with(&start)).unwrap();
+    line.split_ascii_whitespace().nth(4).unwrap().parse().unwrap()
 }
 
 #[test]
