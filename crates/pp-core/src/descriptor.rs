@@ -134,6 +134,10 @@ impl Descriptor {
     /// The provider's two words on a unit that is home: free-list links, a state, what it likes.
     ///
     /// They mean nothing once the unit is handed out and hold anything when it comes back.
+    ///
+    /// Anybody who sees a descriptor can write them. Such a scribble may make a provider lose sight of free units, or, while
+    /// the unit is out, a pool sync less of it for the device than was written. It never costs memory safety: a provider
+    /// checks what it reads here against records of its own before it hands a unit out.
     #[inline]
     pub fn home_words(&self) -> &[AtomicU32; 2] {
         &self.link
