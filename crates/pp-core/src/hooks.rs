@@ -96,11 +96,43 @@ pub(crate) fn erase<A: Access>(hook: impl Fn(PageView<'_, A>) + Send + Sync + 's
 
 /// Clears the bytes of a page.
 ///
+/// The stores are volatile, as in [`Page::copy_from`](crate::Page::copy_from): the memory may be exposed, which is not known
+/// here, and then be written by others meanwhile, through a second mapping in this process as well.
+///
 /// # Safety
 ///
 /// The caller owns the page, and the CPU can write its memory.
 pub(crate) unsafe fn zero(descriptor: &Descriptor) {
     descriptor.bytes.bury();
-    // SAFETY: valid for writes of its length by `Backing`, and the caller's alone.
-    unsafe { core::ptr::write_bytes(descriptor.addr(), 0, descriptor.unit_bytes()) };
+    let (start, bytes) = (descriptor.addr(), descriptor.unit_bytes());
+    let words = if start.cast::<usize>().is_aligned() { bytes / size_of::<usize>() } else { 0 };
+    for word in 0..words {
+        // SAFETY: inside the unit, which is valid for writes of its length by `Backing` and the caller's; the word is
+        // aligned like the first.
+        unsafe { start.cast::<usize>().add(word).write_volatile(0) };
+    }
+    for byte in words * size_of::<usize>()..bytes {
+        // SAFETY: as above, and a byte is always aligned.
+        unsafe { start.add(byte).write_volatile(0) };
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_page_is_cleared_however_it_lies() {
+        for (skip, len) in [(0, 64), (8, 61), (3, 64), (5, 1), (0, 0)] {
+            let mut memory = alloc::vec![0xffff_ffff_ffff_ffff_u64; 16];
+            let start = memory.as_mut_ptr().cast::<u8>();
+            let descriptor = Descriptor::new(start.wrapping_add(skip), len, NodeId(0));
+            // SAFETY: the bytes are inside the vector, which nobody else has.
+            unsafe { zero(&descriptor) };
+            let bytes = memory.iter().flat_map(|word| word.to_ne_bytes());
+            let cleared: alloc::vec::Vec<_> =
+                (0..).zip(bytes).filter(|(_, byte)| *byte == 0).map(|(at, _)| at).collect();
+            assert!(cleared.into_iter().eq(skip..skip + len as usize));
+        }
+    }
 }
