@@ -47,7 +47,8 @@
 //! # Callouts
 //!
 //! * Pages that are not there at their first touch, because a cgroup, tmpfs or the huge pages are used up, kill
-//!   the process (OOM or SIGBUS). [`Prefault::Now`](crate::Prefault) turns that into an error of `build`.
+//!   the process (OOM or SIGBUS). [`Prefault::Now`](crate::Prefault) turns that into an error of `build`
+//!   (but somebody else who has a caller's file can still punch its pages).
 //! * A child of `fork` gets a copy of anonymous and no view of `memfd` and `exclusive_fd` regions: two writers of one
 //!   `Host` page would be one too many.
 //! * Whoever may open `/dev/udmabuf` can turn a file from [`Buddy::share_fd`] into writable memory on kernels before 6.13,

@@ -18,8 +18,9 @@ pub enum Prefault {
     /// for each page later.
     #[default]
     Lazy,
-    /// All of them before the buddy is there (`MADV_POPULATE_WRITE`, Linux 5.14): what cannot be had is an error now and
-    /// no fault or SIGBUS later.
+    /// All of them before the buddy is there (`MADV_POPULATE_WRITE`, Linux 5.14): what cannot be had is an error now. For
+    /// anonymous memory and memfds of our own that means no SIGBUS later, and no fault unless the system swaps or moves
+    /// pages; out of a caller's file somebody else may still punch them.
     Now,
 }
 
@@ -124,7 +125,9 @@ impl Mapping {
 }
 
 // SAFETY: the range was mapped for reading and writing by us, zeroed or with the bytes of a file that cannot shrink,
-// is reached by nobody else in this process, and stays until the drop below.
+// and stays until the drop below. This mapping is reached through its region only. The file of a memfd has no other
+// mapping that can be written, that of an exclusive file none by its caller's promise; for `fd` and `exposed_memfd` other
+// mappings of the file may exist, in this process too: that is why their pages are `Exposed`.
 unsafe impl RegionMemory for Mapping {
     fn base(&self) -> *mut u8 {
         self.base.as_ptr()
