@@ -172,11 +172,11 @@ fn fmt_os(f: &mut fmt::Formatter<'_>, call: &str, code: i32) -> fmt::Result {
     #[cfg(feature = "std")]
     return write!(
         f,
-        "{call} failed: {}; ask for less, or raise the limit it names",
+        "{call} failed: {}; its manual page says what that asks for",
         std::io::Error::from_raw_os_error(code)
     );
     #[cfg(not(feature = "std"))]
-    write!(f, "{call} failed with error {code}; ask for less, or raise the limit it stands for")
+    write!(f, "{call} failed with error {code}; its manual page says what that asks for")
 }
 
 impl core::error::Error for BuddyError {}
