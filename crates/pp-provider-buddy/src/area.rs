@@ -72,7 +72,7 @@ impl Area {
     /// Takes up to `want` blocks of `order` and tells `hand` where each begins. Returns how many.
     ///
     /// The smallest free blocks go first; a larger one is cut up once for all the units it serves, so that 64 single
-    /// units out of fresh memory are one list operation, not 64 splits.
+    /// units out of fresh memory are one pop and at most `max_order` pushes of what is left, not 64 splits.
     pub(crate) fn take(&mut self, region: &Region, order: u8, want: usize, mut hand: impl FnMut(u32)) -> usize {
         let mut given = 0;
         while given < want {

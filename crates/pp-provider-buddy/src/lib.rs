@@ -7,10 +7,10 @@
 //!
 //! | here | Linux 7.3, `mm/page_alloc.c` unless said |
 //! |---|---|
-//! | [`Buddy`] | the page allocator as `page_pool` sees it: `alloc_pages_bulk_node`, `alloc_pages_node`, `put_page` |
+//! | [`Buddy`] | the page allocator as `page_pool` sees it: `alloc_pages_bulk_node`, `alloc_pages_node` (`include/linux/gfp.h`), `put_page` (`include/linux/mm.h`) |
 //! | a node's zone, one lock each | `struct zone`, `zone->lock` (`include/linux/mmzone.h`) |
 //! | cutting up, joining | `__rmqueue_smallest`, `expand`; `__free_one_page` |
-//! | [`BuddyBuilder::reserve_units`] | `WMARK_MIN`; its pages are `page_is_pfmemalloc` and no pool recycles them |
+//! | [`BuddyBuilder::reserve_units`] | `WMARK_MIN` (`include/linux/mmzone.h`); its pages are `page_is_pfmemalloc` (`include/linux/mm.h`) and no pool recycles them |
 //! | [`NodeInfo`] | a line of `/proc/buddyinfo` (`mm/vmstat.c`) |
 //! | [`Buddy::fragmentation_index`] | `extfrag_index` in debugfs (`mm/vmstat.c`), with a formula of its own |
 //! | [`BuddyBuilder::node`] | `numa_node_id` of the request; memory is placed by `mbind` (`mm/mempolicy.c`) |
@@ -47,8 +47,8 @@
 //! # Callouts
 //!
 //! * Pages that are not there at their first touch, because a cgroup, tmpfs or the huge pages are used up, kill
-//!   the process (OOM or SIGBUS). [`Prefault::Now`](crate::Prefault) turns that into an error of `build`
-//!   (but somebody else who has a caller's file can still punch its pages).
+//!   the process (OOM or SIGBUS). [`Prefault::Now`](crate::Prefault) turns that into an error of `build`,
+//!   though whoever may write a file can still punch its pages.
 //! * A child of `fork` gets a copy of anonymous and no view of `memfd` and `exclusive_fd` regions: two writers of one
 //!   `Host` page would be one too many.
 //! * Whoever may open `/dev/udmabuf` can turn a file from [`Buddy::share_fd`] into writable memory on kernels before 6.13,

@@ -19,8 +19,8 @@ pub enum Prefault {
     #[default]
     Lazy,
     /// All of them before the buddy is there (`MADV_POPULATE_WRITE`, Linux 5.14): what cannot be had is an error now. For
-    /// anonymous memory and memfds of our own that means no SIGBUS later, and no fault unless the system swaps or moves
-    /// pages; out of a caller's file somebody else may still punch them.
+    /// anonymous memory and [`memfd`](crate::BuddyBuilder::memfd) that means no SIGBUS later, and no fault unless the system
+    /// swaps or moves pages; out of a file that others may write, they may still punch them.
     Now,
 }
 
