@@ -5,7 +5,6 @@ use anyhow::Result;
 use crate::sh::{self, Outcome};
 use crate::workspace::{Package, Workspace};
 
-const CRATES: [&str; 2] = ["page-pool", "pp-core"];
 /// Not combined: `default` is a union of others, the engines do nothing without their cfg. `--all-features` has them.
 const NOT_COMBINED: [&str; 3] = ["default", "loom", "shuttle"];
 /// Up to so many features every subset is built, above only the smallest and the largest.
@@ -14,7 +13,8 @@ const FULL_POWERSET: usize = 6;
 /// Checks every combination.
 pub(crate) fn run() -> Result<Outcome> {
     let workspace = Workspace::load()?;
-    let packages: Vec<_> = CRATES.iter().filter_map(|name| workspace.package(name)).collect();
+    // Every crate that has any.
+    let packages: Vec<_> = workspace.packages().filter(|package| package.features().next().is_some()).collect();
     let target = workspace.target.join("features");
     let plan: Vec<(Package<'_>, Vec<String>)> = packages.iter().flat_map(|&package| arguments(package)).collect();
     for (at, (package, arguments)) in plan.iter().enumerate() {

@@ -2,28 +2,37 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::sh::{self, Outcome};
 use crate::workspace::Workspace;
 
-const CRATES: [&str; 2] = ["pp-core", "pp-provider-buddy"];
+/// With the features that need no std. The facade comes last: with its providers in, as it has none of its own accord.
+const CRATES: [(&str, &str); 4] =
+    [("pp-core", ""), ("pp-provider-buddy", ""), ("pp-provider-passthrough", ""), ("page-pool", "buddy,passthrough")];
 /// A target that has no std to lean on by mistake.
 const BARE: &str = "x86_64-unknown-none";
 
 /// Checks the libraries without default features, for a target without std where one is installed.
 pub(crate) fn run() -> Result<Outcome> {
     let workspace = Workspace::load()?;
-    let packages: Vec<_> = CRATES.iter().filter_map(|name| workspace.package(name)).collect();
+    let packages = CRATES.iter().map(|(name, features)| {
+        let package = workspace.package(name).with_context(|| format!("the workspace has no {name}"))?;
+        Ok((package, *features))
+    });
+    let packages = packages.collect::<Result<Vec<_>>>()?;
     let targets = sh::capture(Command::new("rustup").args(["target", "list", "--installed"])).unwrap_or_default();
     let bare = targets.lines().any(|line| line == BARE);
     if !bare {
         let note = "a dependency could still bring std in";
         sh::loud(&format!("no_std is checked on the host only, where {note} (`rustup target add {BARE}`)"));
     }
-    for package in packages {
+    for (package, features) in packages {
         let mut command = sh::cargo();
         command.args(["check", "-p", package.name(), "--lib", "--no-default-features"]);
+        if !features.is_empty() {
+            command.args(["--features", features]);
+        }
         if bare {
             command.args(["--target", BARE]);
         }
