@@ -116,6 +116,8 @@ impl Description {
 /// 4. **Any thread.** `release` and `release_bulk` are called from whatever thread dropped a page, also at the same
 ///    time as `alloc_bulk`. They may lock. They must not call back into the pool, and must not panic.
 /// 5. **Order.** Every unit handed out for `request` has `request.order`, and `geometry` never changes.
+/// 6. **Premapped.** The address that [`premapped`](MemoryProvider::premapped) returns reaches this unit and nothing
+///    else while it is out.
 ///
 /// What the unit's address may be used for is the promise of [`Backing`].
 ///
@@ -192,7 +194,7 @@ pub unsafe trait MemoryProvider: Send + Sync + 'static {
     fn describe(&self) -> Description;
 
     /// The address under which a device already reaches `unit`, for memory that comes mapped. The pool then neither
-    /// maps nor unmaps it.
+    /// maps nor unmaps it (obligation 6).
     fn premapped(&self, unit: &Unit) -> Option<DmaAddr> {
         let _ = unit;
         None

@@ -83,8 +83,11 @@ impl RxDevice {
             self.live.rx.length_errors.add(1);
             return;
         }
-        // SAFETY: the descriptor is ours, so its page was consumed by `Poster::post` and is given back by `complete`
-        // below; in between nobody has a reference to its bytes, and no other device has its address.
+        // SAFETY: (1) the address is that of a page that was posted: the pool mapped the page's unit under it and
+        // unmaps it before the unit goes home, or the provider did (obligation 6 of `MemoryProvider`). Under it this
+        // window therefore reaches that unit or nothing, and the unit's memory is valid while it is out (obligation 2);
+        // (2) the descriptor is ours, so its page was consumed by `Poster::post` and is given back by `complete` below;
+        // in between nobody has a reference to its bytes, and no other device has its address.
         let written = unsafe { self.window.write(work.addr, 0, frame.bytes) };
         let (completion, len) = match written {
             Ok(()) => (Completion::Done, frame.bytes.len() as u32),

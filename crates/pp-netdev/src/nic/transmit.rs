@@ -68,8 +68,9 @@ impl TxDevice {
             self.fifo.resize(len, 0);
         }
         let bytes = &mut self.fifo[..len];
-        // SAFETY: the descriptor is ours, so its page was consumed by `Poster::post` and is given back by `complete`;
-        // in between nobody writes its bytes.
+        // SAFETY: (1) as in `RxDevice::receive`: under a posted page's address this window reaches the page's unit,
+        // which is out and valid, or nothing (obligations 2 and 6 of `MemoryProvider`); (2) the descriptor is ours, so
+        // its page was consumed by `Poster::post` and is given back by `complete`; in between nobody writes its bytes.
         if unsafe { self.window.read(work.addr, 0, bytes) }.is_err() {
             // The window has counted what was wrong; here it is one more frame that did not go out.
             self.live.tx.faults.add(1);

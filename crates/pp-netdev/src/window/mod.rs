@@ -80,7 +80,7 @@ unsafe impl Send for Entry {}
 /// let unit = Descriptor::new(memory.as_mut_ptr(), 4096, NodeId(0));
 ///
 /// let addr = window.map(&unit, DmaDirection::FromDevice)?; // the pool does this
-/// // SAFETY: nobody has a reference to `memory` during the call.
+/// // SAFETY: `memory` is alive, and nobody has a reference to it during the call.
 /// unsafe { window.write(addr, 0, b"frame")? };             // the device does this
 /// window.unmap(addr, 4096, DmaDirection::FromDevice);
 ///
@@ -130,12 +130,14 @@ impl DmaWindow {
     ///
     /// # Safety
     ///
-    /// If the address is mapped here, its driver has given the unit to the device: no reference to its bytes exists,
-    /// and no other device writes them, until the device hands it back.
+    /// If the address is mapped here, the memory of the unit that `map` was given is still valid, and its driver has
+    /// given the unit to the device: no reference to its bytes exists, and no other device reads or writes them, until
+    /// the device hands it back.
     pub unsafe fn write(&self, addr: DmaAddr, offset: usize, bytes: &[u8]) -> Result<(), DmaFault> {
         self.access(addr, offset, bytes.len(), |mapping, at| {
-            // SAFETY: (1) `access` checked that `at + bytes.len()` lies in the mapping; (2) the unit is mapped while
-            // the entry's lock is held, so its memory is valid; (3) nobody else uses the bytes, by the caller's promise.
+            // SAFETY: (1) `access` checked that `at + bytes.len()` lies in the mapping; (2) the memory of the
+            // unit that was mapped is valid, by the caller's promise, and stays so, because whoever ends that unmaps it
+            // first, which waits for the entry's lock; (3) nobody else uses the bytes, by the caller's promise.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), mapping.base.add(at), bytes.len()) };
             Ok(())
         })
@@ -149,14 +151,14 @@ impl DmaWindow {
     ///
     /// # Safety
     ///
-    /// If the address is mapped here, its driver has given the unit to the device: nobody writes its bytes until the
-    /// device hands it back.
+    /// If the address is mapped here, the memory of the unit that `map` was given is still valid, and its driver has
+    /// given the unit to the device: nobody writes its bytes until the device hands it back.
     pub unsafe fn read(&self, addr: DmaAddr, offset: usize, into: &mut [u8]) -> Result<(), DmaFault> {
         self.access(addr, offset, into.len(), |mapping, at| {
             if mapping.direction != DmaDirection::Bidirectional {
                 return Err(FaultKind::WrongDirection);
             }
-            // SAFETY: as in `write`, for reading.
+            // SAFETY: (1), (2) and (3) as in `write`; what nobody may do here is write the bytes.
             unsafe { std::ptr::copy_nonoverlapping(mapping.base.add(at), into.as_mut_ptr(), into.len()) };
             Ok(())
         })

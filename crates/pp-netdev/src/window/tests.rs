@@ -34,7 +34,7 @@ impl Drop for Memory {
 }
 
 fn write(window: &DmaWindow, addr: DmaAddr, offset: usize, bytes: &[u8]) -> Result<(), FaultKind> {
-    // SAFETY: tests look at a unit only while no device accesses it.
+    // SAFETY: in the tests a unit's memory outlives its mapping, and nobody looks at it while a device accesses it.
     unsafe { window.write(addr, offset, bytes) }.map_err(|fault| fault.kind)
 }
 
