@@ -49,6 +49,8 @@ pub enum DmaDirection {
 pub enum DmaError {
     /// The device's address space or mapping table is full.
     Full,
+    /// Every address that the device's window can give out was given out; unmapping brings none back.
+    Exhausted,
     /// The device is gone.
     DeviceLost,
     /// The device refuses this memory.
@@ -61,6 +63,7 @@ impl core::fmt::Display for DmaError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             DmaError::Full => "the device's mapping table is full; unmap something or use larger units",
+            DmaError::Exhausted => "the window's addresses are used up; make a new window",
             DmaError::DeviceLost => "the device is gone; drop the pool",
             DmaError::Refused => "the device refuses this memory; use a provider whose memory it can reach",
             DmaError::AddressTooWide => "the DMA address does not fit a machine word here; keep the window lower",

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use common::{Checker, Collector, Counted, Generator, PAGE, heap_pool, rings_of};
 use pp_core::doc::Heap;
-use pp_core::{DmaDirection, Home, PagePool};
+use pp_core::{AllocError, DmaDirection, DmaError, Home, PagePool};
 use pp_netdev::{
     Action, DmaWindow, ForwardError, Forwarder, Frame, FrameSink, FrameSource, NapiError, RefillError, StopFlag,
     Verdict,
 };
+use pp_provider_passthrough::PassThrough;
 
 const UNITS: usize = 128;
 
@@ -217,6 +218,24 @@ fn short_runs_lose_none_of_their_last_frames() {
         run(&mut Generator::new(1 + round % 7), &mut sink).unwrap();
         assert_eq!((sink.frames, sink.finished), (1 + round % 7, true));
     }
+}
+
+/// Every frame is mapped anew, and the window's units are as large as can be, so that its life is short.
+#[test]
+#[cfg_attr(miri, ignore = "thirty thousand frames")]
+fn a_window_that_is_used_up_ends_the_run() {
+    let largest = |bits: u32| DmaWindow::new(8, 1usize.checked_shl(bits)?).ok();
+    let window = std::sync::Arc::new((12..usize::BITS).rev().find_map(largest).unwrap());
+    let provider = PassThrough::with_sizes(PAGE, 0).unwrap();
+    let pool = PagePool::builder(provider).dma(window.clone(), DmaDirection::Bidirectional).limit(8).build().unwrap();
+    let mut config = rings_of(4);
+    config.duration = Some(Duration::from_secs(60));
+    let result =
+        Forwarder::new(pool, window, Action::Forward, config).run(&mut endless(), &mut Checker::default(), |_| {});
+    let Err(ForwardError::Driver(NapiError::Refill(RefillError::Alloc(AllocError::Dma(error))))) = result else {
+        panic!("{result:?}")
+    };
+    assert_eq!(error, DmaError::Exhausted);
 }
 
 #[test]

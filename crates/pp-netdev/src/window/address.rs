@@ -8,8 +8,8 @@ use super::WindowError;
 /// keep of one (they drop the lowest eleven bits, so a unit is at least 2 KiB there).
 const ADDRESS_BITS: u32 = if usize::BITS < 64 { 43 } else { 64 };
 
-/// Bits that tell windows apart.
-const WINDOW_BITS: u32 = if usize::BITS < 64 { 4 } else { 15 };
+/// Bits that tell windows apart. Each one more halves the life of them all (see [`DmaWindow`](super::DmaWindow)).
+const WINDOW_BITS: u32 = if usize::BITS < 64 { 4 } else { 10 };
 
 /// How many windows one process can make; their numbers are never given out twice.
 pub(super) const WINDOWS: usize = 1 << WINDOW_BITS;

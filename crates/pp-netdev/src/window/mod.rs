@@ -69,6 +69,14 @@ unsafe impl Send for Entry {}
 
 /// The table through which devices reach pages.
 ///
+/// # How long it lives
+///
+/// An address is never given out twice, so a window can make only so many mappings: 2^53 divided by the bytes of its
+/// largest unit, rounded up to a power of two (2^38 where words are narrower than 64 bits). Of 4 KiB that is 2^41, which
+/// a million mappings a second use up in 25 days. A pool that recycles maps a page once, so only one whose pages all go
+/// home to be mapped again comes near. A window whose entries are all either in use or worn out maps nothing any more:
+/// [`DmaError::Exhausted`], and a new one has to be made.
+///
 /// # Examples
 ///
 /// ```
@@ -94,9 +102,17 @@ unsafe impl Send for Entry {}
 pub struct DmaWindow {
     layout: Layout,
     entries: Box<[Mutex<Entry>]>,
-    /// Entries without a mapping, the one that was emptied longest ago first, which spreads the generations.
-    free: Mutex<VecDeque<u32>>,
+    free: Mutex<Free>,
     faults: fault::FaultCounters,
+}
+
+/// The entries that can be mapped.
+#[derive(Debug)]
+struct Free {
+    /// Those without a mapping, the one that was emptied longest ago first, which spreads the generations.
+    entries: VecDeque<u32>,
+    /// How many never will be again, because their generations are used up.
+    worn: usize,
 }
 
 impl DmaWindow {
@@ -117,7 +133,7 @@ impl DmaWindow {
         Ok(DmaWindow {
             layout: Layout::new(window, units, max_unit_bytes)?,
             entries: (0..units).map(|_| Mutex::default()).collect(),
-            free: Mutex::new((0..units as u32).collect()),
+            free: Mutex::new(Free { entries: (0..units as u32).collect(), worn: 0 }),
             faults: fault::FaultCounters::default(),
         })
     }
@@ -199,6 +215,16 @@ impl DmaWindow {
     }
 }
 
+impl Free {
+    /// The next entry to map.
+    fn take(&mut self) -> Result<u32, DmaError> {
+        // Entries wear evenly, so where one is worn the others are about to be: better an error now than a table that
+        // shrinks until nothing is left to wait for.
+        let none = if self.worn > 0 { DmaError::Exhausted } else { DmaError::Full };
+        self.entries.pop_front().ok_or(none)
+    }
+}
+
 impl Entry {
     /// The mapping that an address of this entry means.
     fn at(&self, parts: Parts) -> Result<&Mapping, FaultKind> {
@@ -219,7 +245,7 @@ unsafe impl Dma for DmaWindow {
         if unit.addr().is_null() || unit.unit_bytes() > self.layout.span() {
             return Err(DmaError::Refused);
         }
-        let slot = lock(&self.free).pop_front().ok_or(DmaError::Full)?;
+        let slot = lock(&self.free).take()?;
         let mut entry = lock(&self.entries[slot as usize]);
         entry.mapping = Some(Mapping { base: unit.addr(), len: unit.unit_bytes(), direction });
         Ok(self.layout.join(Parts { generation: entry.generation, slot: slot as usize, within: 0 }))
@@ -240,8 +266,11 @@ unsafe impl Dma for DmaWindow {
         // An entry whose generations are used up is never mapped again, so that its addresses stay unique.
         let worn_out = entry.generation == self.layout.generations();
         drop(entry);
-        if !worn_out {
-            lock(&self.free).push_back(parts.slot as u32);
+        let mut free = lock(&self.free);
+        if worn_out {
+            free.worn += 1;
+        } else {
+            free.entries.push_back(parts.slot as u32);
         }
     }
 

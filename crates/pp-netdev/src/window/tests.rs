@@ -122,7 +122,7 @@ fn a_stray_unmap_is_counted_and_harmless() {
     window.unmap(addr, 4096, DmaDirection::FromDevice);
     window.unmap(addr, 4096, DmaDirection::FromDevice);
     assert_eq!(window.faults(), Faults { stray_unmaps: 2, ..Faults::default() });
-    assert_eq!((window.mapped(), lock(&window.free).len()), (0, 2));
+    assert_eq!((window.mapped(), lock(&window.free).entries.len()), (0, 2));
 }
 
 #[test]
@@ -134,6 +134,28 @@ fn a_full_window_and_units_it_cannot_hold_are_refused() {
     assert_eq!(window.map(&absent, DmaDirection::FromDevice), Err(DmaError::Refused));
     window.map(&small.unit, DmaDirection::FromDevice).unwrap();
     assert_eq!(window.map(&small.unit, DmaDirection::FromDevice), Err(DmaError::Full));
+}
+
+#[test]
+fn a_window_whose_addresses_are_used_up_is_exhausted_and_not_just_full() {
+    // The largest unit a window can have leaves it the shortest life.
+    let largest = |bits: u32| DmaWindow::new(2, 1usize.checked_shl(bits)?).ok();
+    let window = (12..usize::BITS).rev().find_map(largest).unwrap();
+    let memory = Memory::new(4096);
+    let map = || window.map(&memory.unit, DmaDirection::FromDevice);
+    let held = map().unwrap();
+    let others = (0..window.layout.generations()).map(|_| {
+        let addr = map().unwrap();
+        assert_eq!(map(), Err(DmaError::Full), "the other entry is mapped, and none is worn");
+        window.unmap(addr, 4096, DmaDirection::FromDevice);
+        addr
+    });
+    assert!(others.collect::<Vec<_>>().is_sorted_by(|a, b| a < b), "an address was given out twice");
+    assert_eq!(map(), Err(DmaError::Exhausted));
+    assert_eq!(write(&window, held, 0, &[1]), Ok(()), "what is mapped stays mapped");
+    window.unmap(held, 4096, DmaDirection::FromDevice);
+    assert_ne!(map().unwrap(), held);
+    assert_eq!(window.faults(), Faults::default());
 }
 
 /// The race the entry's lock is for: once `unmap` has returned, the device must not write the unit any more.
