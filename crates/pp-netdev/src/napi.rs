@@ -4,7 +4,7 @@
 //! no lock, no atomic read-modify-write.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -23,6 +23,10 @@ pub const NAPI_BUDGET: usize = 64;
 /// How long to sleep at most when the pool has no page: they may come back in ways no bell is rung for, from another
 /// pool on the same provider for instance.
 const STARVED: Duration = Duration::from_millis(1);
+
+/// How long to go without a page once the run was told to stop: enough for pages that are on their way back, unless it
+/// is the wire they wait for.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Why a poll ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +169,9 @@ impl<P: Program> Napi<P> {
     /// Polls until the receiving device has left and its last packet is handled, sleeping on `bell` in between; then
     /// ends the transmit queue. `after` runs after each poll.
     ///
+    /// If `stop` is set while the pool has no page for the device, and none comes for a while, the receive queue is
+    /// shut: else a device that waits for a page would never see that it should stop.
+    ///
     /// Gives the receive queue back with its pages still posted.
     ///
     /// # Errors
@@ -176,7 +183,7 @@ impl<P: Program> Napi<P> {
         stop: &StopFlag,
         mut after: impl FnMut(&mut RxQueue, &Live),
     ) -> (RxQueue, Result<(), NapiError>) {
-        let result = self.poll_until_end(bell, &mut after);
+        let result = self.poll_until_end(bell, stop, &mut after);
         match result {
             Ok(()) => self.tx.finish(),
             Err(_) => {
@@ -190,7 +197,13 @@ impl<P: Program> Napi<P> {
         (self.rx, result)
     }
 
-    fn poll_until_end(&mut self, bell: &Bell, after: &mut impl FnMut(&mut RxQueue, &Live)) -> Result<(), NapiError> {
+    fn poll_until_end(
+        &mut self,
+        bell: &Bell,
+        stop: &StopFlag,
+        after: &mut impl FnMut(&mut RxQueue, &Live),
+    ) -> Result<(), NapiError> {
+        let mut starved_and_stopped_since = None;
         self.open()?;
         loop {
             // In this order: what the device completed before it left is there once we see that it has left.
@@ -200,6 +213,9 @@ impl<P: Program> Napi<P> {
             }
             let polled = self.poll(NAPI_BUDGET)?;
             after(&mut self.rx, &self.live);
+            if polled.work > 0 || !self.starved {
+                starved_and_stopped_since = None;
+            }
             match polled.ended {
                 Ended::Budget => {}
                 Ended::TxFull => bell.wait(|| self.tx.has_room() || self.tx.peer_left().is_some()),
@@ -207,7 +223,17 @@ impl<P: Program> Napi<P> {
                 Ended::Empty => match rx_left {
                     Some(Left::Complete) => return Ok(()),
                     Some(Left::Abandoned) => return Err(NapiError::ReceiverLeft),
-                    None if self.starved => bell.nap(STARVED),
+                    None if self.starved => {
+                        if stop.is_set() {
+                            let since = starved_and_stopped_since.get_or_insert_with(Instant::now);
+                            if since.elapsed() >= PATIENCE {
+                                // The device misses the frame it holds, and leaves.
+                                self.rx.shut();
+                                continue;
+                            }
+                        }
+                        bell.nap(STARVED);
+                    }
                     None => bell.wait(|| {
                         self.rx.has_received() || self.rx.device_left().is_some() || self.tx.peer_left().is_some()
                     }),

@@ -5,11 +5,12 @@ mod common;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use common::{Checker, Collector, Counted, Generator, PAGE, heap_pool, rings_of};
 use pp_core::doc::Heap;
-use pp_core::{AllocError, DmaDirection, DmaError, Home, PagePool};
+use pp_core::{AllocError, Descriptor, Dma, DmaDirection, DmaError, Home, NodeId, PagePool};
 use pp_netdev::{
     Action, DmaWindow, ForwardError, Forwarder, Frame, FrameSink, FrameSource, NapiError, RefillError, StopFlag,
     Verdict,
@@ -177,6 +178,47 @@ fn a_stop_before_the_start_forwards_nothing_and_finishes() {
     assert_eq!((report.traffic.packets_in, sink.frames, sink.finished), (0, 0, true));
 }
 
+/// Every page goes home after its frame, and somebody else takes its place in the window and keeps it.
+#[test]
+fn a_stop_ends_a_run_that_has_no_page_left() {
+    const PLACES: usize = 4;
+    let window = Arc::new(DmaWindow::new(PLACES, PAGE).unwrap());
+    let provider = PassThrough::with_sizes(PAGE, 0).unwrap();
+    let pool = PagePool::builder(provider).dma(window.clone(), DmaDirection::Bidirectional).build().unwrap();
+    let config = rings_of(4);
+    let stop = config.stop.clone();
+    let forwarder = Forwarder::new(pool, window.clone(), Action::Forward, config);
+    let live = forwarder.live();
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut sink = Checker::default();
+        let report = forwarder.run(&mut endless(), &mut sink, |_| {});
+        ended.send((report, sink)).unwrap();
+    });
+
+    while live.tx.frames.get() == 0 {
+        std::thread::yield_now();
+    }
+    let memory = vec![0u8; PAGE];
+    let unit = Descriptor::new(memory.as_ptr().cast_mut(), PAGE as u32, NodeId(0));
+    let mut held = 0;
+    while held < PLACES {
+        held += usize::from(window.map(&unit, DmaDirection::FromDevice).is_ok());
+        std::thread::yield_now();
+    }
+    // No page is mapped, so nothing is on its way: the frame that came in last has none and gets none.
+    while live.rx.frames.get() != live.tx.frames.get() + 1 {
+        std::thread::yield_now();
+    }
+    assert!(end.recv_timeout(Duration::from_millis(50)).is_err(), "nobody said stop");
+    stop.set();
+    let (report, sink) = end.recv_timeout(Duration::from_secs(60)).expect("the run goes on");
+    let traffic = report.unwrap().traffic;
+    assert_eq!((traffic.packets_out, traffic.rx_missed), (traffic.packets_in - 1, 1));
+    assert_eq!((sink.frames, sink.finished), (traffic.packets_out, true));
+    assert_eq!(window.mapped(), PLACES);
+}
+
 #[test]
 fn a_limit_is_exact() {
     let (_provider, pool, window) = heap_pool(UNITS);
@@ -225,7 +267,7 @@ fn short_runs_lose_none_of_their_last_frames() {
 #[cfg_attr(miri, ignore = "thirty thousand frames")]
 fn a_window_that_is_used_up_ends_the_run() {
     let largest = |bits: u32| DmaWindow::new(8, 1usize.checked_shl(bits)?).ok();
-    let window = std::sync::Arc::new((12..usize::BITS).rev().find_map(largest).unwrap());
+    let window = Arc::new((12..usize::BITS).rev().find_map(largest).unwrap());
     let provider = PassThrough::with_sizes(PAGE, 0).unwrap();
     let pool = PagePool::builder(provider).dma(window.clone(), DmaDirection::Bidirectional).limit(8).build().unwrap();
     let mut config = rings_of(4);
@@ -240,7 +282,7 @@ fn a_window_that_is_used_up_ends_the_run() {
 
 #[test]
 fn a_pool_on_no_window_and_one_without_pages_are_errors_that_end_the_source() {
-    let window = std::sync::Arc::new(DmaWindow::new(UNITS, PAGE).unwrap());
+    let window = Arc::new(DmaWindow::new(UNITS, PAGE).unwrap());
     let unmapped = PagePool::builder(Home::new(Heap::new(PAGE, UNITS))).build().unwrap();
     let forwarder = Forwarder::new(unmapped, window.clone(), Action::Forward, rings_of(16));
     let result = forwarder.run(&mut endless(), &mut Checker::default(), |_| {});

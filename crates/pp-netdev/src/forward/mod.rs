@@ -118,6 +118,9 @@ impl<P: Program> Forwarder<P> {
     /// Runs until the source is at its end, the limit or the time is reached or the stop flag is set, and everything
     /// that came in went out. `observer` is called on this thread as often as the configuration says.
     ///
+    /// A run that is stopped while there is no page to receive into, and none comes back for a while, ends with the
+    /// frame that waits for one counted as missed.
+    ///
     /// A source that blocks for ever in [`next_frame`](FrameSource::next_frame) cannot be interrupted; one that is meant
     /// to be stopped should return an end now and then look at the flag itself.
     ///

@@ -13,7 +13,8 @@ use crate::window::DmaWindow;
 /// What the device does with a frame when no page is posted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnNoBuffer {
-    /// Holds the wire until the driver posts one: nothing is lost, as with Ethernet flow control (IEEE 802.3x pause).
+    /// Holds the wire until the driver posts one or leaves: nothing is lost while it is there, as with Ethernet flow
+    /// control (IEEE 802.3x pause).
     #[default]
     Wait,
     /// Loses the frame and counts it (`rx_missed_errors` in the kernel): what a NIC on a busy wire does.
@@ -37,7 +38,9 @@ impl RxDevice {
 
     /// Receives until the source is at its end, `limit` frames were taken from it, `stop` is set or the driver left.
     ///
-    /// A frame that was taken from the source is delivered even if `stop` is set meanwhile.
+    /// A frame that was taken from the source is delivered even if `stop` is set meanwhile, unless the driver leaves
+    /// before it has a page for it: then it is missed. A device that [waits](OnNoBuffer::Wait) for a page does not look
+    /// at `stop`; its driver does, and leaves if no page comes ([`Napi::run`](crate::Napi::run)).
     ///
     /// # Errors
     ///
@@ -65,7 +68,7 @@ impl RxDevice {
         Ok(())
     }
 
-    /// The next posted page, waited for if that is how the device was set up.
+    /// The next posted page, waited for if that is how the device was set up. `None` then means that the driver left.
     fn buffer(&self) -> Option<Work> {
         if let Some(work) = self.ring.work() {
             return Some(work);
