@@ -95,7 +95,8 @@ impl RxQueue {
             let room = page.len() as u32;
             match poster.post(page, room, 0) {
                 Ok(()) => self.posted += 1,
-                Err(PostError::Full(page)) => {
+                // `TooLong` cannot be: the length is the page's own.
+                Err(PostError::Full(page) | PostError::TooLong(page)) => {
                     self.pool.recycle_direct(page);
                     break Ok(());
                 }

@@ -17,7 +17,8 @@ pub struct TxDevice {
     ring: DeviceEnd,
     window: Arc<DmaWindow>,
     live: Arc<Live>,
-    /// The device's own memory, between the page and the wire: grows to the largest frame.
+    /// The device's own memory, between the page and the wire: grows to the largest frame, which is no larger than a
+    /// page ([`PostError::TooLong`](crate::ring::PostError::TooLong)).
     fifo: Vec<u8>,
 }
 

@@ -22,6 +22,8 @@ pub enum PostError {
     Full(Page<Host>),
     /// The page has no DMA address.
     NotMapped(Page<Host>),
+    /// It was to be posted for more bytes than it has.
+    TooLong(Page<Host>),
 }
 
 // === impl Poster ===
@@ -43,7 +45,7 @@ impl Poster {
         self.ring.slots[self.tail].state(unless("posting without Acquire", Ordering::Acquire)) == EMPTY
     }
 
-    /// Gives `page` to the device: `len` bytes of room, or `len` bytes to transmit.
+    /// Gives `page` to the device: `len` bytes of room, or `len` bytes to transmit, at most the page's.
     ///
     /// The device finds it at once if it is awake; [`kick`](Poster::kick) wakes it.
     ///
@@ -54,6 +56,9 @@ impl Poster {
     pub fn post(&mut self, page: Page<Host>, len: u32, mark: u64) -> Result<(), PostError> {
         if !self.has_room() {
             return Err(PostError::Full(page));
+        }
+        if len as usize > page.len() {
+            return Err(PostError::TooLong(page));
         }
         let Some(addr) = page.dma_addr() else {
             return Err(PostError::NotMapped(page));
@@ -116,7 +121,7 @@ impl PostError {
     /// The page that was not posted.
     pub fn into_page(self) -> Page<Host> {
         match self {
-            PostError::Full(page) | PostError::NotMapped(page) => page,
+            PostError::Full(page) | PostError::NotMapped(page) | PostError::TooLong(page) => page,
         }
     }
 }
@@ -126,6 +131,7 @@ impl fmt::Display for PostError {
         f.write_str(match self {
             PostError::Full(_) => "no descriptor of the ring is empty; clean completed ones first",
             PostError::NotMapped(_) => "the page has no DMA address; build its pool with .dma(window, direction)",
+            PostError::TooLong(_) => "the length is larger than the page; post at most page.len() bytes",
         })
     }
 }

@@ -65,6 +65,20 @@ fn a_page_without_an_address_is_refused() {
 }
 
 #[test]
+fn a_length_beyond_the_page_is_refused() {
+    let mut pool = mapped_pool(2);
+    let (mut poster, device, _cleaner) = ring(len(2), bells());
+    for too_long in [4097, u32::MAX] {
+        let refused = poster.post(pool.alloc().unwrap(), too_long, 0);
+        let Err(PostError::TooLong(page)) = refused else { panic!("{too_long} bytes of 4096 were posted") };
+        pool.recycle_direct(page);
+    }
+    assert!(device.work().is_none());
+    poster.post(pool.alloc().unwrap(), 4096, 0).unwrap();
+    assert_eq!(device.work().map(|work| work.len), Some(4096));
+}
+
+#[test]
 fn completing_nothing_changes_nothing() {
     let mut pool = mapped_pool(2);
     let (mut poster, mut device, mut cleaner) = ring(len(2), bells());
