@@ -44,7 +44,8 @@ impl RefillError {
 /// A receive queue: posts the pool's pages, takes packets out. One pool a queue, so that `&mut` protects both.
 #[derive(Debug)]
 pub struct RxQueue {
-    // The ring before the pool, so that dropping the queue ends the device first.
+    // The ring before the pool, so that dropping the queue tells the device first. It only tells it: the device may be
+    // copying while the pool closes, which is safe because unmapping waits for the lock of the window's entry.
     /// `None` once the queue was shut.
     poster: Option<Poster>,
     cleaner: Cleaner,

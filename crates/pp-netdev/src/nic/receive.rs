@@ -31,7 +31,7 @@ pub struct RxDevice {
 }
 
 impl RxDevice {
-    /// A device on `ring`, whose device bell is `bell`, and on `window`.
+    /// A device on `ring` and `window`.
     pub fn new(ring: DeviceEnd, window: Arc<DmaWindow>, live: Arc<Live>, on_no_buffer: OnNoBuffer) -> Self {
         RxDevice { ring, window, live, on_no_buffer }
     }
