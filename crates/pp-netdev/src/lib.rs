@@ -24,6 +24,7 @@
 )]
 
 mod bell;
+mod counters;
 mod forward;
 mod frame;
 mod napi;
@@ -38,10 +39,8 @@ mod tx_queue;
 mod window;
 
 pub use bell::Bell;
-pub use forward::{
-    CleanCounters, ForwardConfig, ForwardError, Forwarder, Live, NapiCounters, PoolReport, Progress, Report,
-    RxCounters, Traffic, TxCounters,
-};
+pub use counters::{CleanCounters, Live, NapiCounters, RxCounters, TxCounters};
+pub use forward::{ForwardConfig, ForwardError, Forwarder, PoolReport, Progress, Report, Traffic};
 pub use frame::{Frame, FrameSink, FrameSource};
 pub use napi::{Ended, NAPI_BUDGET, Napi, NapiError, Polled};
 pub use nic::{OnNoBuffer, RxDevice, TxDevice};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::bell::Bell;
-use crate::forward::Live;
+use crate::counters::Live;
 use crate::program::{Program, Verdict};
 use crate::ring::Left;
 use crate::rx_queue::{Received, RefillError, RxQueue};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pp_core::{Host, Page, PageBatch, PoolHandle, Returner};
 
-use crate::forward::Live;
+use crate::counters::Live;
 use crate::ring::{Cleaner, Completed, Completion, Left, PostError, Poster};
 
 /// Pages that are given back at once: as many as one poll can have sent.

@@ -13,7 +13,6 @@
 
 mod config;
 mod error;
-mod live;
 mod report;
 mod watch;
 
@@ -24,6 +23,7 @@ use std::time::Instant;
 use pp_core::{Host, PagePool};
 
 use crate::bell::Bell;
+use crate::counters::Live;
 use crate::frame::{FrameSink, FrameSource};
 use crate::napi::{Napi, NapiError};
 use crate::nic::{RxDevice, TxDevice};
@@ -35,7 +35,6 @@ use crate::window::DmaWindow;
 
 pub use config::ForwardConfig;
 pub use error::ForwardError;
-pub use live::{CleanCounters, Live, NapiCounters, RxCounters, TxCounters};
 pub use report::{PoolReport, Progress, Report, Traffic};
 use watch::Watch;
 

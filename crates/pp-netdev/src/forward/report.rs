@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pp_core::{Description, Stats};
 
-use super::live::Live;
+use crate::counters::Live;
 use crate::window::Faults;
 
 /// The figures of a run at one moment.

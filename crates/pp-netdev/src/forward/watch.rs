@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::config::{ForwardConfig, Tenth};
 use super::error::ForwardError;
-use super::live::Live;
+use crate::counters::Live;
 use crate::stop::StopFlag;
 
 /// Sets the flag when it goes out of scope, also by a panic.

@@ -4,7 +4,7 @@ use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crate::forward::Live;
+use crate::counters::Live;
 use crate::frame::{Frame, FrameSource};
 use crate::ring::{Completion, DeviceEnd, Work};
 use crate::stop::StopFlag;

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::forward::Live;
+use crate::counters::Live;
 use crate::frame::{Frame, FrameSink};
 use crate::ring::{Completion, DeviceEnd, Left, Work};
 use crate::window::DmaWindow;
