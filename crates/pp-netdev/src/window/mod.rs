@@ -71,11 +71,13 @@ unsafe impl Send for Entry {}
 ///
 /// # How long it lives
 ///
-/// An address is never given out twice, so a window can make only so many mappings: 2^53 divided by the bytes of its
-/// largest unit, rounded up to a power of two (2^38 where words are narrower than 64 bits). Of 4 KiB that is 2^41, which
-/// a million mappings a second use up in 25 days. A pool that recycles maps a page once, so only one whose pages all go
-/// home to be mapped again comes near. A window whose entries are all either in use or worn out maps nothing any more:
-/// [`DmaError::Exhausted`], and a new one has to be made.
+/// An address is never given out twice, by none of the 1024 windows that a process can make (16 where words are narrower
+/// than 64 bits). So a window can make only so many mappings: 2^53 (2^38) divided by the bytes of its largest unit,
+/// rounded up to a power of two; a little over half of that at worst, where the number of units is no power of two. Of
+/// 4 KiB that is 2^41, which a million mappings a second use up in 25 days. A pool that recycles maps a page once, so
+/// only one whose pages all go home to be mapped again comes near.
+///
+/// Once an entry is worn out and the others are in use, mapping fails with [`DmaError::Exhausted`]: make a new window.
 ///
 /// # Examples
 ///
