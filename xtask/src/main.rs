@@ -37,7 +37,7 @@ enum Command {
     Orderings(orderings::Args),
     /// The stress test on real threads, optionally under the address sanitizer
     Stress(stress::Args),
-    /// pp-core's unit tests under Miri, where that component is installed
+    /// The small tests under Miri, where that component is installed
     Miri(miri::Args),
     /// Every combination of the facade's and of pp-core's features builds without a warning
     Features,

@@ -1,4 +1,4 @@
-//! Miri on pp-core's unit tests: undefined behaviour and weak memory that no native run shows.
+//! Miri on what is small enough for it: undefined behaviour and weak memory that no native run shows.
 
 use anyhow::Result;
 
@@ -9,6 +9,9 @@ pub(crate) struct Args {
     /// How many schedules of each test
     #[arg(long, default_value_t = 16)]
     seeds: u32,
+    /// Checks aliasing by Tree Borrows in place of Stacked Borrows
+    #[arg(long)]
+    tree_borrows: bool,
     /// Only tests whose names contain this
     filter: Option<String>,
 }
@@ -22,12 +25,20 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         let why = "lacks the component (`rustup component add miri rust-src --toolchain nightly`)";
         return Ok(Outcome::Skipped(format!("Miri did not run: {nightly} {why}")));
     }
-    let mut command = sh::cargo_of(&nightly);
-    // Isolation off: proptest looks for the folder where it keeps failed cases.
-    let flags = format!("-Zmiri-disable-isolation -Zmiri-many-seeds=0..{}", args.seeds);
-    sh::default_env(&mut command, "MIRIFLAGS", flags);
-    sh::default_env(&mut command, "PROPTEST_CASES", "8");
-    command.args(["miri", "test", "-p", "pp-core", "--lib", "--"]).args(&args.filter);
-    sh::run(&mut command)?;
+    // The ring and the bags hold pages as addresses, which is what permissive provenance is for. Isolation off: proptest
+    // looks for the folder where it keeps failed cases.
+    let trees = if args.tree_borrows { " -Zmiri-tree-borrows" } else { "" };
+    let seeds = args.seeds;
+    let flags = format!("-Zmiri-disable-isolation -Zmiri-permissive-provenance{trees} -Zmiri-many-seeds=0..{seeds}");
+    let test = |arguments: &[&str]| {
+        let mut command = sh::cargo_of(&nightly);
+        sh::default_env(&mut command, "MIRIFLAGS", &flags);
+        sh::default_env(&mut command, "PROPTEST_CASES", "8");
+        sh::run(command.args(["miri", "test"]).args(arguments).args(&args.filter))
+    };
+    test(&["-p", "pp-core", "--lib", "--test", "miri_small", "--"])?;
+    if args.filter.is_none() {
+        test(&["-p", "pp-netdev", "--lib", "--", "bell::", "ring::"])?;
+    }
     Ok(Outcome::Done)
 }
