@@ -19,7 +19,7 @@ const EXPLAINED: &str = "No model can tell";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only sites with this in their `file.rs:line`
+    /// Only sites whose `file.rs:line` begins with this
     filter: Option<String>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     for site in sites(&copy)? {
         let path = site.file.strip_prefix(copy.join(SOURCES))?.display().to_string();
         let name = format!("{path}:{}", site.line + 1);
-        if args.filter.as_ref().is_some_and(|filter| !name.contains(filter.as_str())) {
+        if args.filter.as_ref().is_some_and(|filter| !name.starts_with(filter.as_str())) {
             continue;
         }
         let before = fs::read_to_string(&site.file)?;

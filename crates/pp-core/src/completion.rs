@@ -57,8 +57,8 @@ impl Completion {
         if self.is_done() {
             return Poll::Ready(());
         }
-        // Take an earlier waker back. Acquire on failure pairs with the Release in `fire`.
-        if self.state.compare_exchange(WAITING, IDLE, Ordering::Acquire, Ordering::Acquire) == Err(DONE) {
+        // Take an earlier waker back, which we stored ourselves: Relaxed. Acquire on failure pairs with the Release in `fire`.
+        if self.state.compare_exchange(WAITING, IDLE, Ordering::Relaxed, Ordering::Acquire) == Err(DONE) {
             return Poll::Ready(());
         }
         // SAFETY: the state is IDLE, so the elected thread leaves the waker alone, and we are the only waiter.
