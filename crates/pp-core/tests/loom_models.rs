@@ -40,6 +40,13 @@ model!(
     [TouchAfterPublish, TouchAfterLeave, RelaxedReleased, NoSeal, PublishByStore]
 );
 model!(
+    loom_last_page_written,
+    loom_last_page_written_mutants,
+    closing::last_page_written,
+    ["closer frees", "dropper frees"],
+    [RelaxedSeal, RelaxedPublish]
+);
+model!(
     loom_last_batch_against_close,
     loom_last_batch_against_close_mutants,
     closing::last_batch,

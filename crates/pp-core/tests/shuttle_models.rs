@@ -135,3 +135,4 @@ model!(shuttle_state_against_last_page, watching::state_against_last_page, ["clo
 model!(shuttle_statistics_against_returner, watching::statistics_against_returner, ["in the bag", "not in the bag"]);
 model!(shuttle_lock_excludes, lock::exclusion, ["first, second", "second, first"]);
 model!(shuttle_inflight_against_last_page, watching::inflight_against_last_page, ["none", "one"]);
+model!(shuttle_last_page_written, closing::last_page_written, ["closer frees", "dropper frees"]);

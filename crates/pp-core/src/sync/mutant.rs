@@ -20,6 +20,8 @@ pub enum Mutant {
     TouchAfterBulkPublish,
     /// Closing empties the slots but leaves no seal, so a late publish is stranded.
     NoSeal,
+    /// A slot is sealed, and what was in it taken, without Acquire.
+    RelaxedSeal,
     /// `released` is added to without Release or Acquire.
     RelaxedReleased,
     /// Who leaves looks once more whether the books are even, so that two may see it.

@@ -75,7 +75,8 @@ impl Slot {
         // Acquire pairs with the Release in `publish`. A publisher that finds the seal releases its page itself, and
         // that needs nothing from us, so no Release.
         let with = if mutant(Mutant::NoSeal) { 0 } else { SEAL };
-        let value = self.word.swap(with, Ordering::Acquire);
+        let acquire = if mutant(Mutant::RelaxedSeal) { Ordering::Relaxed } else { Ordering::Acquire };
+        let value = self.word.swap(with, acquire);
         (value != 0 && value != SEAL).then_some(value)
     }
 }

@@ -1,6 +1,6 @@
 //! The last pages against the end of the pool.
 
-use pp_core::{Page, PageBatch};
+use pp_core::{Host, Page, PageBatch, PageView};
 
 use super::thread;
 use super::units::{Scene, tiny};
@@ -13,6 +13,24 @@ pub(crate) fn last_page() -> &'static str {
     let mut pool = tiny(home, 1).build().unwrap();
     let page = pool.alloc().unwrap();
     let dropper = thread::spawn(move || drop(page));
+    let closer = thread::spawn(move || drop(pool));
+    let actors = [("dropper frees", dropper.thread().id()), ("closer frees", closer.thread().id())];
+    dropper.join().unwrap();
+    closer.join().unwrap();
+    scene.freed_by(&actors)
+}
+
+/// A page is written, and comes back while the pool is dropped; the pool's page-out hook writes it once more, on whatever
+/// thread takes it out.
+pub(crate) fn last_page_written() -> &'static str {
+    let (scene, home) = Scene::new(1);
+    let scrub = |mut page: PageView<'_, Host>| page.bytes_mut().expect("a page that nobody shares")[0] = 0;
+    let mut pool = tiny(home, 1).page_out(scrub).build().unwrap();
+    let mut page = pool.alloc().unwrap();
+    let dropper = thread::spawn(move || {
+        page[0] = 1;
+        drop(page);
+    });
     let closer = thread::spawn(move || drop(pool));
     let actors = [("dropper frees", dropper.thread().id()), ("closer frees", closer.thread().id())];
     dropper.join().unwrap();
