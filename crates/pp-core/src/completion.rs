@@ -2,7 +2,7 @@
 
 use core::task::{Poll, Waker};
 
-use crate::sync::{AtomicU8, Mutant, Ordering, UnsafeCell, mutant};
+use crate::sync::{AtomicU8, Clock, Mutant, Ordering, UnsafeCell, mutant};
 
 const IDLE: u8 = 0;
 const WAITING: u8 = 1;
@@ -17,6 +17,7 @@ pub(crate) struct Completion {
     /// | `DONE` | it happened; a waker found by the swap is the elected thread's | nobody |
     state: AtomicU8,
     waker: UnsafeCell<Option<Waker>>,
+    clock: Clock,
 }
 
 // SAFETY: the waker is written by the one waiter in state IDLE and taken by the one elected thread after its swap found
@@ -27,13 +28,14 @@ unsafe impl Send for Completion {}
 
 impl Completion {
     pub(crate) fn new() -> Self {
-        Completion { state: AtomicU8::new(IDLE), waker: UnsafeCell::new(None) }
+        Completion { state: AtomicU8::new(IDLE), waker: UnsafeCell::new(None), clock: Clock::new() }
     }
 
     /// Says that it happened. For the elected thread, once.
     pub(crate) fn fire(&self) {
         // Release: the teardown happens before the waiter goes on. Acquire: the waker is there if WAITING is.
         // Both pair with the operations in `poll`.
+        self.clock.tick();
         if self.state.swap(DONE, Ordering::AcqRel) == WAITING {
             // SAFETY: the waiter stored the waker, then published WAITING, which it cannot take back any more.
             if let Some(waker) = self.waker.with_mut(|waker| unsafe { (*waker).take() }) {
@@ -44,6 +46,7 @@ impl Completion {
 
     /// Whether it happened.
     pub(crate) fn is_done(&self) -> bool {
+        self.clock.tick();
         // Acquire pairs with the Release in `fire`.
         self.state.load(Ordering::Acquire) == DONE
     }
@@ -58,6 +61,7 @@ impl Completion {
             return Poll::Ready(());
         }
         // Take an earlier waker back, which we stored ourselves: Relaxed. Acquire on failure pairs with the Release in `fire`.
+        self.clock.tick();
         if self.state.compare_exchange(WAITING, IDLE, Ordering::Relaxed, Ordering::Acquire) == Err(DONE) {
             return Poll::Ready(());
         }
@@ -68,6 +72,7 @@ impl Completion {
             self.state.store(WAITING, Ordering::Release);
             return Poll::Pending;
         }
+        self.clock.tick();
         match self.state.compare_exchange(IDLE, WAITING, Ordering::Release, Ordering::Acquire) {
             Ok(_) => Poll::Pending,
             Err(_) => Poll::Ready(()),

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicPtr as CoreAtomicPtr, AtomicU32, Ordering};
 
 use crate::dma::DmaAddr;
 use crate::provider::NodeId;
-use crate::sync::{AtomicUsize, Canary, MODEL};
+use crate::sync::{AtomicUsize, Canary, Clock, MODEL};
 
 /// The length of a sync that covers the pool's whole `max_len`.
 pub(crate) const SYNC_FULL: u32 = u32::MAX;
@@ -50,6 +50,8 @@ pub struct Descriptor {
     shape: AtomicU32,
     /// Stands for the bytes of the unit under a model checker.
     pub(crate) bytes: Canary,
+    /// Ticks before `refs` and `owner` are looked at and then changed, while shared.
+    pub(crate) clock: Clock,
 }
 
 const _: () = assert!(MODEL || size_of::<Descriptor>() <= 64, "a descriptor is at most one cache line");
@@ -83,6 +85,7 @@ impl Descriptor {
             len: AtomicU32::new(len),
             shape: AtomicU32::new(u32::from(node.0)),
             bytes: Canary::new(),
+            clock: Clock::new(),
         }
     }
 

@@ -82,6 +82,7 @@ impl<A: Access> Shared<A> {
     /// The handle, when there are others.
     pub fn try_unshare(self) -> Result<Page<A>, Self> {
         // Acquire pairs with the Release in `drop`: what the others read, they read before we may write.
+        self.descriptor().clock.tick();
         if self.descriptor().refs.load(Ordering::Acquire) != 1 {
             return Err(self);
         }
@@ -101,7 +102,9 @@ impl<A: Access> Shared<A> {
             Err(this) => this,
         };
         let descriptor = this.descriptor();
+        descriptor.clock.tick();
         let word = descriptor.owner.load(Ordering::Relaxed);
+        descriptor.clock.tick();
         if word & (owner::STRAY | owner::LEAVING) == 0
             // Of several that release at once, one takes the page off the books. Relaxed: the winner passes its result on
             // through the reference count, and the others do nothing but drop their handle.
@@ -164,6 +167,7 @@ impl<A: Access> Drop for Shared<A> {
         // Release: our reads, and a `release` we may have made, happen before the put by the last one. Pairs
         // with the Acquire fence below and the load in `try_unshare`.
         let release = if mutant(Mutant::RelaxedUnref) { Ordering::Relaxed } else { Ordering::Release };
+        descriptor.clock.tick();
         if descriptor.refs.fetch_sub(1, release) != 1 {
             return;
         }

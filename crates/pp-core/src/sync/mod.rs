@@ -13,7 +13,8 @@
 //! Rules that the models rely on:
 //!
 //! * a slot that one thread publishes and another takes is reached through `Slot` only: under loom it ticks a
-//!   per-object [`Clock`] first, without which loom 0.7 loses the race of a producer that looks before it stores;
+//!   per-object [`Clock`] first, without which loom 0.7 loses the race of a producer that looks before it stores. The same for
+//!   any other word that a thread looks at first and changes then: the count of a shared page, a completion's state;
 //! * every object that can be freed under a racing thread carries a [`Canary`]: entries `enter` it, the free path
 //!   `bury`s it, and loom reports the two overlapping. Statistics are canary touches;
 //! * counters that decide nothing are `core` atomics ([`Counter`]): they would only multiply the executions.
