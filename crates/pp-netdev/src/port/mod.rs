@@ -23,6 +23,7 @@ mod null;
 mod open;
 mod output;
 mod stamp;
+mod target;
 
 pub use capture::{Advice, Capture, CaptureError, CaptureSink, CaptureSource, Format, Repeat};
 pub use generator::{FrameSize, FrameSizeError, Generator};
@@ -31,3 +32,4 @@ pub use null::Null;
 pub use open::Input;
 pub use output::{OutputError, OutputFile};
 pub use stamp::StampSink;
+pub use target::remove_unfinished;

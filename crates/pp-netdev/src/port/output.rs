@@ -2,15 +2,14 @@
 //!
 //! A regular file is written under a hidden name beside its own and takes its place only when it is complete. So the
 //! output may be the input's own file, and what a failed run leaves behind is what was there before. Anything else
-//! (a pipe, a terminal, what lies under `/dev`) has no second name and is written directly.
+//! (a pipe, a terminal, a descriptor this process began with) has no second name and is written directly; which is
+//! which, [`Target`] says.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use super::target::Target;
 
 const BUFFER: usize = 256 << 10;
 
@@ -27,7 +26,7 @@ pub enum OutputError {
         source: io::Error,
     },
     /// Writing stopped in the middle.
-    #[error("{} was not written: {source}; free some space or name another file", .file.display())]
+    #[error("{} was not written: {source}; {}", .file.display(), advice(.source))]
     Write {
         /// What should have been written.
         file: PathBuf,
@@ -47,13 +46,6 @@ pub struct OutputFile {
     file: PathBuf,
     /// `None` once it is complete.
     writer: Option<BufWriter<Target>>,
-}
-
-enum Target {
-    /// What `place` will be when all is written.
-    Hidden { temporary: NamedTempFile, place: PathBuf },
-    /// Written as it comes.
-    Direct(File),
 }
 
 // === impl OutputFile ===
@@ -134,76 +126,25 @@ impl From<OutputError> for io::Error {
     }
 }
 
+/// What helps against what the system said.
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::BrokenPipe => "its reader went away, let it read to the end",
+        io::ErrorKind::FileTooLarge => "raise the limit of a file's size (ulimit -f) or write less",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space or name another file",
+        _ => "name another file",
+    }
+}
+
 fn write_error(file: &Path, source: io::Error) -> OutputError {
     OutputError::Write { file: file.to_owned(), source }
 }
 
-// === impl Target ===
-
-impl Target {
-    fn open(file: &Path) -> io::Result<Self> {
-        let before = match fs::metadata(file) {
-            Ok(there) => Some(there),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        // Under /dev, also what the shell made a regular file: the shell keeps that one open, so it must stay the same.
-        let special = before.as_ref().is_some_and(|there| !there.is_file())
-            || file.starts_with("/dev")
-            || file.starts_with("/proc");
-        if special {
-            return OpenOptions::new().write(true).create(true).truncate(true).open(file).map(Self::Direct);
-        }
-        let mode = match &before {
-            // Whoever may replace a file by its directory may not therefore write it: ask, and keep what it allows.
-            Some(there) => {
-                OpenOptions::new().write(true).open(file)?;
-                there.permissions().mode()
-            }
-            None => 0o666,
-        };
-        // Through links, so that a link stays one.
-        let place = if before.is_some() { fs::canonicalize(file)? } else { file.to_owned() };
-        let directory = match place.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        let name = place.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .suffix(".part")
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(directory)?;
-        Ok(Self::Hidden { temporary, place })
-    }
-
-    fn finish(self) -> io::Result<()> {
-        match self {
-            Self::Hidden { temporary, place } => {
-                // Some file systems tell of a full disk only here.
-                temporary.as_file().sync_all()?;
-                temporary.persist(place).map(drop).map_err(|error| error.error)
-            }
-            Self::Direct(mut file) => file.flush(),
-        }
-    }
-}
-
-impl Write for Target {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Hidden { temporary, .. } => temporary.as_file_mut().write(bytes),
-            Self::Direct(file) => file.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn names(directory: &Path) -> Vec<String> {
