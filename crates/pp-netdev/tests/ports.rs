@@ -330,6 +330,90 @@ fn a_capture_that_changes_is_noticed() {
     assert!(error.contains("changed while it was read"), "{error}");
 }
 
+/// Whatever it becomes between two passes: fewer packets, none, no capture at all, more, or other ones.
+#[test]
+fn a_pass_that_differs_from_the_counted_one_is_noticed() {
+    let files = Files::new();
+    let (order, fraction) = (Order::Little, Fraction::Micro);
+    let frames = captures::frames(5);
+    let content = captures::pcap(order, fraction, &frames);
+    let mut exchanged = frames.clone();
+    exchanged.swap(1, 2);
+    let more = [&content[..], &captures::pcap_packets(order, &frames[..1])].concat();
+    for later in [
+        captures::pcap(order, fraction, &frames[..3]),
+        captures::pcap(order, fraction, &[]),
+        Vec::new(),
+        content[..content.len() - 1].to_vec(),
+        vec![0xff; 1000],
+        captures::pcap(order, fraction, &exchanged),
+        more,
+    ] {
+        for counted in [true, false] {
+            let input = files.with("a", &content);
+            let capture = Capture::open(&input).unwrap();
+            if counted {
+                assert_eq!(capture.count().unwrap(), 5);
+            }
+            let mut source = capture.source(Repeat::Forever);
+            // The end of a pass is seen when the next frame is asked for: one more, so that it was seen.
+            for _ in 0..6 {
+                source.next_frame().unwrap().unwrap();
+            }
+            files.with("a", &later);
+            let error = (0..20).find_map(|_| source.next_frame().err()).unwrap().to_string();
+            assert!(error.contains("changed while it was read"), "{error}");
+            assert_eq!(source.next_frame().unwrap(), None);
+        }
+    }
+}
+
+#[test]
+fn a_pass_without_packets_ends() {
+    let files = Files::new();
+    let content = captures::pcap(Order::Little, Fraction::Micro, &[]);
+    let capture = Capture::open(&files.with("a", &content)).unwrap();
+    assert_eq!(capture.source(Repeat::Forever).next_frame().unwrap(), None);
+}
+
+/// The source is done with the capture; the sink reads it later.
+#[test]
+fn a_sink_notices_a_change_that_its_source_did_not_see() {
+    let files = Files::new();
+    let (order, fraction) = (Order::Little, Fraction::Micro);
+    let frames = captures::frames(5);
+    let content = captures::pcap(order, fraction, &frames);
+    for later in [captures::pcap(order, fraction, &frames[..3]), content[..content.len() - 1].to_vec()] {
+        let input = files.with("a", &content);
+        let capture = Capture::open(&input).unwrap();
+        let mut source = capture.source(Repeat::Times(NonZeroU64::new(3).unwrap()));
+        let mut sink = capture.sink(&files.0.path().join("out")).unwrap();
+        let mut sent = Vec::new();
+        while let Some(frame) = source.next_frame().unwrap() {
+            sent.push((frame.bytes.to_vec(), frame.mark));
+        }
+        files.with("a", &later);
+        let mut send = |(bytes, mark): &(Vec<u8>, u64)| sink.send_frame(Frame { bytes, mark: *mark }).err();
+        let error = sent.iter().find_map(&mut send).unwrap().to_string();
+        assert!(error.contains("changed while it was read"), "{error}");
+    }
+}
+
+/// A mark that no source can have given is refused after a pass, and not looked for in pass after pass.
+#[test]
+fn a_mark_beyond_the_source_is_refused() {
+    let files = Files::new();
+    let frames = captures::frames(5);
+    let capture = Capture::open(&files.with("a", &captures::pcap(Order::Big, Fraction::Micro, &frames))).unwrap();
+    let mut source = capture.source(Repeat::Forever);
+    for _ in 0..12 {
+        source.next_frame().unwrap().unwrap();
+    }
+    let mut sink = capture.sink(&files.0.path().join("out")).unwrap();
+    sink.send_frame(Frame { bytes: &frames[1], mark: 11 }).unwrap();
+    assert!(sink.send_frame(Frame { bytes: &frames[0], mark: u64::MAX }).is_err());
+}
+
 #[test]
 fn generated_frames_become_a_capture() {
     let files = Files::new();

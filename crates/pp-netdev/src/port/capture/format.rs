@@ -150,7 +150,7 @@ fn frame_of(parser: &PcapNgParser, block: &RawBlock<'_>) -> Result<Option<Range<
         word.copied().ok_or_else(|| Flaw::Damaged("the block is too short for a packet".to_owned()))
     };
     let u32_at = |at: usize| word(at).map(|word| u32_from(order, word));
-    let (interface, start, len) = match block.type_ {
+    let (interface, start, len): (u32, usize, u32) = match block.type_ {
         // Interface, time in two halves, captured length, original length.
         ENHANCED_PACKET_BLOCK => (u32_at(0)?, 20, u32_at(12)?),
         // The obsolete one: the interface is half a word, the other half counts drops.
@@ -174,10 +174,9 @@ fn frame_of(parser: &PcapNgParser, block: &RawBlock<'_>) -> Result<Option<Range<
     if link_type != ETHERNET {
         return Err(Flaw::LinkType(link_type));
     }
-    let end = start + len as usize;
-    if end > body.len() {
-        return Err(Flaw::Damaged("a packet is longer than its block".to_owned()));
-    }
+    // Checked: where addresses have 32 bits, the sum may have more.
+    let end = usize::try_from(len).ok().and_then(|len| start.checked_add(len)).filter(|end| *end <= body.len());
+    let Some(end) = end else { return Err(Flaw::Damaged("a packet is longer than its block".to_owned())) };
     Ok(Some(BLOCK_HEADER + start..BLOCK_HEADER + end))
 }
 

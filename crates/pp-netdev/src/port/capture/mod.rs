@@ -16,12 +16,12 @@ use std::io::{self, Seek};
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 pub use error::{Advice, CaptureError};
 pub use format::Format;
-use records::Records;
+use records::{Pass, Records};
 pub use sink::CaptureSink;
 pub use source::CaptureSource;
 
@@ -47,7 +47,17 @@ struct Shared {
     name: String,
     data: Data,
     format: Format,
-    /// Whether a source came to the end; its sink then brings what comes after the last packet.
+    /// What the first whole pass found; a pass that finds something else reads a file that changed.
+    whole: OnceLock<Pass>,
+    /// | state | meaning |
+    /// |---|---|
+    /// | n | the source ended n passes, so that no frame can come from a later one than the next; only it adds |
+    /// | 0 | also when another source begins |
+    passes: AtomicU64,
+    /// | state | meaning |
+    /// |---|---|
+    /// | false | no source came to its end; every new source says so |
+    /// | true | the source did: its sink brings what comes after the last packet; only that source says so |
     ended: AtomicBool,
 }
 
@@ -101,7 +111,8 @@ impl Capture {
             Ok(format) => format,
             Err(advice) => return Err(CaptureError::NotCapture { name, advice }),
         };
-        let capture = Self { shared: Arc::new(Shared { name, data, format, ended: AtomicBool::new(false) }) };
+        let (whole, passes, ended) = (OnceLock::new(), AtomicU64::new(0), AtomicBool::new(false));
+        let capture = Self { shared: Arc::new(Shared { name, data, format, whole, passes, ended }) };
         capture.records().next()?;
         Ok(capture)
     }
@@ -118,14 +129,15 @@ impl Capture {
         &self.shared.name
     }
 
-    /// Reads all of it and counts its packets.
+    /// Reads all of it and counts its packets. What reads it afterwards must find as many.
     ///
     /// # Errors
     ///
-    /// It is truncated, damaged or not Ethernet.
+    /// It is truncated, damaged or not Ethernet, or was counted before and changed since.
     pub fn count(&self) -> Result<u64, CaptureError> {
         let mut records = self.records();
         while records.next()?.is_some() {}
+        self.shared.compare(records.pass())?;
         Ok(records.packets())
     }
 
@@ -163,6 +175,35 @@ fn open(file: &Path) -> io::Result<Option<File>> {
         data = copy;
     }
     Ok(Some(data))
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Holds a pass that came to the end of the file against the first one that did.
+    ///
+    /// # Errors
+    ///
+    /// They differ.
+    fn compare(&self, pass: Pass) -> Result<(), CaptureError> {
+        if *self.whole.get_or_init(|| pass) == pass { Ok(()) } else { Err(self.changed()) }
+    }
+
+    /// What an error means if all of the capture was good before.
+    fn explain(&self, error: CaptureError) -> CaptureError {
+        match error {
+            CaptureError::Truncated { .. } | CaptureError::Damaged { .. } | CaptureError::LinkType { .. }
+                if self.whole.get().is_some() =>
+            {
+                self.changed()
+            }
+            error => error,
+        }
+    }
+
+    fn changed(&self) -> CaptureError {
+        CaptureError::Changed { name: self.name.clone() }
+    }
 }
 
 // === impl Data ===

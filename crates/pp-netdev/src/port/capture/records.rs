@@ -21,6 +21,16 @@ pub(super) struct Records {
     /// Where in the file `unread` begins.
     at: u64,
     packets: u64,
+    pass: Pass,
+}
+
+/// What a pass has found so far: two passes over the same file find the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pass {
+    packets: u64,
+    bytes: u64,
+    /// Mixed from the lengths of all records, in their order.
+    lengths: u64,
 }
 
 /// The header of a file, a packet or a block: places that [`Records::bytes`] takes until the next one is read.
@@ -35,7 +45,7 @@ pub(super) struct Record {
 impl Records {
     pub(super) fn new(capture: Arc<Shared>) -> Self {
         let parser = Parser::new(capture.format);
-        Self { capture, parser, buffer: Vec::new(), unread: 0..0, at: 0, packets: 0 }
+        Self { capture, parser, buffer: Vec::new(), unread: 0..0, at: 0, packets: 0, pass: Pass::default() }
     }
 
     /// Begins again; the packets are counted on.
@@ -43,11 +53,17 @@ impl Records {
         self.parser = Parser::new(self.capture.format);
         self.unread = 0..0;
         self.at = 0;
+        self.pass = Pass::default();
     }
 
     /// Packets passed so far, over all passes.
     pub(super) fn packets(&self) -> u64 {
         self.packets
+    }
+
+    /// What this pass has found so far.
+    pub(super) fn pass(&self) -> Pass {
+        self.pass
     }
 
     /// The next record; `None` at the end.
@@ -72,7 +88,9 @@ impl Records {
         let start = self.unread.start;
         self.unread.start += found.len;
         self.at += found.len as u64;
-        self.packets += u64::from(found.frame.is_some());
+        let packets = u64::from(found.frame.is_some());
+        self.packets += packets;
+        self.pass.add(packets, found.len as u64);
         let frame = found.frame.map(|frame| start + frame.start..start + frame.end);
         Ok(Some(Record { whole: start..self.unread.start, frame }))
     }
@@ -119,5 +137,16 @@ impl Records {
             Flaw::Damaged(what) => CaptureError::Damaged { name, at, packets, what },
             Flaw::LinkType(link_type) => CaptureError::LinkType { name, packet: packets + 1, link_type },
         }
+    }
+}
+
+// === impl Pass ===
+
+impl Pass {
+    fn add(&mut self, packets: u64, bytes: u64) {
+        self.packets += packets;
+        self.bytes += bytes;
+        // A step of FNV-1a: the same lengths in another order are another file.
+        self.lengths = (self.lengths ^ bytes).wrapping_mul(0x100_0000_01b3);
     }
 }

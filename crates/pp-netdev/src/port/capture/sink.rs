@@ -18,43 +18,55 @@ use crate::{Frame, FrameSink};
 pub struct CaptureSink {
     capture: Capture,
     records: Records,
+    /// Passes that came to their end.
+    passes: u64,
     output: OutputFile,
 }
 
 impl CaptureSink {
     pub(super) fn create(capture: &Capture, file: &Path) -> Result<Self, OutputError> {
-        Ok(Self { capture: capture.clone(), records: capture.records(), output: OutputFile::create(file)? })
+        let output = OutputFile::create(file)?;
+        Ok(Self { capture: capture.clone(), records: capture.records(), passes: 0, output })
     }
 
     /// The record of packet `mark`; everything between is copied if it is no packet.
     fn seek(&mut self, mark: u64) -> io::Result<Record> {
-        let mut passed = None;
         loop {
-            match self.records.next()? {
+            match self.next()? {
                 Some(record) if record.frame.is_some() => match self.records.packets() - 1 {
                     place if place < mark => {}
                     place if place == mark => return Ok(record),
                     _ => return Err(self.foreign(mark)),
                 },
                 Some(record) => self.output.write(self.records.bytes(record.whole))?,
-                // The source counts on through its repetitions. A pass in which it saw packets and we see none is not
-                // the same file any more.
-                None if passed == Some(self.records.packets()) => {
-                    return Err(CaptureError::Changed { name: self.capture.name().to_owned() }.into());
-                }
                 None => {
-                    passed = Some(self.records.packets());
+                    // Acquire: pairs with the Release in the source. A frame comes from the pass it is in at the latest,
+                    // so here it has found a packet where we see the end.
+                    if self.passes > self.capture.shared.passes.load(Ordering::Acquire) {
+                        return Err(self.capture.shared.changed().into());
+                    }
                     self.rewind()?;
                 }
             }
         }
     }
 
+    /// The next record; `None` at the end of a pass.
+    fn next(&mut self) -> Result<Option<Record>, CaptureError> {
+        let shared = &self.capture.shared;
+        let record = self.records.next().map_err(|error| shared.explain(error))?;
+        if record.is_none() {
+            shared.compare(self.records.pass())?;
+            self.passes += 1;
+        }
+        Ok(record)
+    }
+
     /// Begins again. Sections of pcapng may follow each other; the header of a pcap file stands at its beginning alone.
     fn rewind(&mut self) -> Result<(), CaptureError> {
         self.records.rewind();
         match self.capture.format() {
-            Format::Pcap => self.records.next().map(drop),
+            Format::Pcap => self.next().map(drop),
             Format::PcapNg => Ok(()),
         }
     }
@@ -82,7 +94,7 @@ impl FrameSink for CaptureSink {
         // Pairs with the store of the source. Where the source was stopped, so is the copy.
         let ended = self.capture.shared.ended.load(Ordering::Acquire);
         while header || ended {
-            let Some(record) = self.records.next()? else { break };
+            let Some(record) = self.next()? else { break };
             if record.frame.is_none() {
                 self.output.write(self.records.bytes(record.whole))?;
             }
