@@ -47,8 +47,8 @@ pub(crate) enum Failure {
     Window(#[from] WindowError),
     #[error(transparent)]
     Forward(#[from] ForwardError),
-    #[error("Ctrl-C can't be caught: {0}; end other programs and try again")]
-    Signals(#[from] ctrlc::Error),
+    #[error("signals can't be caught: {0}; end other programs and try again")]
+    Signals(io::Error),
     #[error("the report can't be written: {0}; the packets were forwarded")]
     Report(io::Error),
 }

@@ -49,7 +49,7 @@ fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Fail
     let handle = pool.handle();
 
     let stop = StopFlag::new();
-    signals::stop_on_ctrl_c(&stop)?;
+    signals::stop_on_ctrl_c(&stop).map_err(Failure::Signals)?;
     let mut config = ForwardConfig::default();
     config.rx_ring = sizes.ring;
     config.tx_ring = sizes.ring;

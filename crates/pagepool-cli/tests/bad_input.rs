@@ -149,6 +149,19 @@ fn outputs_that_cannot_be_written() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("the report can't be written: No space left"));
 }
 
+/// A limit that sends a signal as well.
+#[test]
+fn a_file_that_reaches_the_limit_of_its_size_is_an_error() {
+    let files = Files::new();
+    let script = "ulimit -f 1000; exec \"$0\" forward --in gen --count 100000 --out \"$1\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_pagepool"), &files.port("out")]);
+    let (code, text) = complaint_of(&mut command);
+    assert_eq!(code, 1);
+    assert!(text.contains("out was not written: File too large") && text.contains("ulimit -f"), "{text}");
+    assert!(files.names().is_empty());
+}
+
 /// A file system of its own in a mount namespace of its own, so that nothing is left of it.
 #[test]
 fn a_full_disk_leaves_no_partial_file() {
