@@ -170,11 +170,15 @@ impl fmt::Display for BuddyError {
 /// With an operating system its own words for the error number.
 fn fmt_os(f: &mut fmt::Formatter<'_>, call: &str, code: i32) -> fmt::Result {
     #[cfg(feature = "std")]
-    return write!(
-        f,
-        "{call} failed: {}; its manual page says what that asks for",
-        std::io::Error::from_raw_os_error(code)
-    );
+    {
+        // ENOMEM, on every system there is a number for it on: the one case with advice that always fits.
+        const NO_MEMORY: i32 = 12;
+        let advice = match code {
+            NO_MEMORY => "ask for less, or raise the limit (ulimit -v for memory)",
+            _ => "its manual page says what that asks for",
+        };
+        return write!(f, "{call} failed: {}; {advice}", std::io::Error::from_raw_os_error(code));
+    }
     #[cfg(not(feature = "std"))]
     write!(f, "{call} failed with error {code}; its manual page says what that asks for")
 }

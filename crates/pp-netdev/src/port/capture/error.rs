@@ -15,6 +15,14 @@ pub enum CaptureError {
         /// What the system said.
         source: io::Error,
     },
+    /// It can be read only once, and the copy that is read instead can't be made.
+    #[error("can't copy {name} to a temporary file: {source}; free some space there, or name another folder in TMPDIR")]
+    Copy {
+        /// The capture.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// It could be opened, but reading stopped.
     #[error("can't read the capture {name}: {source}; try again, or copy it to another disk first")]
     Read {
@@ -124,7 +132,9 @@ impl fmt::Display for Advice {
 impl From<CaptureError> for io::Error {
     fn from(error: CaptureError) -> Self {
         let kind = match &error {
-            CaptureError::Open { source, .. } | CaptureError::Read { source, .. } => source.kind(),
+            CaptureError::Open { source, .. }
+            | CaptureError::Copy { source, .. }
+            | CaptureError::Read { source, .. } => source.kind(),
             CaptureError::Truncated { .. } => io::ErrorKind::UnexpectedEof,
             _ => io::ErrorKind::InvalidData,
         };

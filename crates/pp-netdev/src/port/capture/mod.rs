@@ -12,7 +12,7 @@ mod sink;
 mod source;
 
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io::{self, Read, Seek, Write};
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -78,11 +78,14 @@ impl Capture {
     /// The file is missing, empty, or no capture; its first record is truncated or damaged.
     pub fn open(file: &Path) -> Result<Self, CaptureError> {
         let name = file.display().to_string();
-        match open(file) {
-            Ok(Some(data)) => Self::new(name, Data::File(data)),
-            Ok(None) => Err(CaptureError::Directory { name }),
-            Err(source) => Err(CaptureError::Open { name, source }),
-        }
+        let opened = File::open(file).and_then(|data| Ok((data.metadata()?.file_type(), data)));
+        let data = match opened {
+            Ok((kind, _)) if kind.is_dir() => return Err(CaptureError::Directory { name }),
+            Ok((kind, data)) if kind.is_file() => data,
+            Ok((_, data)) => copy(&name, data)?,
+            Err(source) => return Err(CaptureError::Open { name, source }),
+        };
+        Self::new(name, Data::File(data))
     }
 
     /// A capture that is part of the program.
@@ -95,22 +98,11 @@ impl Capture {
     }
 
     fn new(name: String, data: Data) -> Result<Self, CaptureError> {
-        let mut head = [0; 4];
-        let mut len = 0;
-        while len < head.len() {
-            match data.read_at(&mut head[len..], len as u64) {
-                Ok(0) => break,
-                Ok(more) => len += more,
-                Err(source) => return Err(CaptureError::Read { name, source }),
-            }
-        }
-        if len == 0 {
-            return Err(CaptureError::Empty { name });
-        }
-        let format = match Format::of(&head[..len]) {
-            Ok(format) => format,
-            Err(advice) => return Err(CaptureError::NotCapture { name, advice }),
+        let head = match head_of(|buffer, at| data.read_at(buffer, at)) {
+            Ok(head) => head,
+            Err(source) => return Err(CaptureError::Read { name, source }),
         };
+        let format = format_of(&name, &head)?;
         let (whole, passes, ended) = (OnceLock::new(), AtomicU64::new(0), AtomicBool::new(false));
         let capture = Self { shared: Arc::new(Shared { name, data, format, whole, passes, ended }) };
         capture.records().next()?;
@@ -161,20 +153,42 @@ impl Capture {
     }
 }
 
-/// The file, if it is none of the kind that can't be read; `None` for a directory.
-fn open(file: &Path) -> io::Result<Option<File>> {
-    let mut data = File::open(file)?;
-    let kind = data.metadata()?.file_type();
-    if kind.is_dir() {
-        return Ok(None);
+/// The first bytes, as many as a format is told by.
+fn head_of(mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Result<Vec<u8>> {
+    let mut head = [0; 4];
+    let mut len = 0;
+    while len < head.len() {
+        match read(&mut head[len..], len as u64) {
+            Ok(0) => break,
+            Ok(more) => len += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
-    if !kind.is_file() {
-        let mut copy = tempfile::tempfile()?;
+    Ok(head[..len].to_vec())
+}
+
+/// The format of what begins with `head`.
+fn format_of(name: &str, head: &[u8]) -> Result<Format, CaptureError> {
+    let name = || name.to_owned();
+    if head.is_empty() {
+        return Err(CaptureError::Empty { name: name() });
+    }
+    Format::of(head).map_err(|advice| CaptureError::NotCapture { name: name(), advice })
+}
+
+/// A copy without a name of what can be read only once. Looked at first, for there may be no end of it.
+fn copy(name: &str, mut data: File) -> Result<File, CaptureError> {
+    let head = head_of(|buffer, _| data.read(buffer))
+        .map_err(|source| CaptureError::Read { name: name.to_owned(), source })?;
+    format_of(name, &head)?;
+    let copied = tempfile::tempfile().and_then(|mut copy| {
+        copy.write_all(&head)?;
         io::copy(&mut data, &mut copy)?;
         copy.rewind()?;
-        data = copy;
-    }
-    Ok(Some(data))
+        Ok(copy)
+    });
+    copied.map_err(|source| CaptureError::Copy { name: name.to_owned(), source })
 }
 
 // === impl Shared ===
