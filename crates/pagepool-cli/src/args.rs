@@ -9,7 +9,7 @@ use pp_netdev::port::{InPort, OutPort};
 
 /// A recycling pool of DMA-ready pages, at work.
 #[derive(Debug, Parser)]
-#[command(name = "pagepool", version, arg_required_else_help = true)]
+#[command(name = "pagepool", version, propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -33,7 +33,16 @@ Ports:
   pcap:FILE    a pcap or pcapng file; on the way out in the format, and with the times, that came in
   null         counts and forgets (only --out)
 
-Exit code: 0 all went well or Ctrl-C, 1 a run could not be finished, 2 the command line can't be meant.";
+/dev/stdin and /dev/stdout are files like others; where packets go to standard output, the report goes to standard error.
+An output has its name when it is complete. Until then it is .NAME.*.part beside it, which kill -9 can leave behind.
+
+Dropped are the packets that came in and did not go out: by the verdict, or because they fit no page.
+
+Ctrl-C, SIGTERM and SIGHUP end a run in good order. A reader of the output that does not read holds that up, and
+--seconds as well; a second Ctrl-C, a second later or more, ends at once and leaves no output.
+
+Exit code: 0 all went well or Ctrl-C, 1 a run could not be finished, 2 the command line can't be meant, 130 a second
+Ctrl-C.";
 
 /// `pagepool forward`.
 #[derive(Debug, Args)]

@@ -13,10 +13,11 @@ use pp_provider_passthrough::SizeError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     // --- the command line can't be meant
-    #[error("--repeat reads a capture again, but `{port}` never ends; leave --repeat out, or say --count or --seconds")]
+    #[error("--repeat reads a capture again, but `{port}` never ends; leave --repeat out")]
     RepeatedGenerator { port: String },
     #[error(
-        "a pool of {pages} pages is too small, the devices' rings alone hold {least}; give --pool-size {least} or more"
+        "a pool of {} is too small, the devices' rings alone hold {least}; give --pool-size {least} or more",
+        pages_of(.pages)
     )]
     PoolTooSmall { pages: u64, least: u64 },
     #[error(
@@ -24,7 +25,8 @@ pub(crate) enum Failure {
     )]
     PoolTooLarge { pages: u64, most: u64 },
     #[error(
-        "a limit of {limit} pages is too small, the receive ring alone holds {least}; give --limit {least} or more, or a smaller --pool-size"
+        "a limit of {} is too small, the receive ring alone holds {least}; give --limit {least} or more, or a smaller --pool-size",
+        pages_of(.limit)
     )]
     LimitTooSmall { limit: u64, least: u64 },
     #[error("a pool like this can't be built: {0}")]
@@ -51,6 +53,11 @@ pub(crate) enum Failure {
     Signals(io::Error),
     #[error("the report can't be written: {0}; the packets were forwarded")]
     Report(io::Error),
+}
+
+/// So many pages, in words.
+fn pages_of(pages: &u64) -> String {
+    if *pages == 1 { "1 page".to_owned() } else { format!("{pages} pages") }
 }
 
 impl Failure {

@@ -1,6 +1,11 @@
 //! `pagepool forward`: pool, devices and ports put together, run, and looked at.
 
+use std::fs::{self, File, Metadata};
+use std::hint::black_box;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use pp_core::{DmaDirection, Host, PagePool, PoolBuilder, PoolHandle};
@@ -17,6 +22,15 @@ use crate::report::{Alloc, PoolReport, Recycle, Report};
 use crate::sizes::{BAG, CACHE, Sizes};
 use crate::{signals, table};
 
+/// Who has standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stdout {
+    /// Nobody; the report can go there.
+    Free,
+    /// The packets.
+    Taken,
+}
+
 /// Runs it, and prints what it did.
 ///
 /// # Errors
@@ -25,8 +39,10 @@ use crate::{signals, table};
 pub(crate) fn run(args: &ForwardArgs) -> Result<(), Failure> {
     let sizes = Sizes::new(args)?;
     let plan = Plan::new(args)?;
+    // Before the run: a file may have another's place afterwards.
+    let taken = packets_on_stdout(&args.output);
     let report = forward(args, sizes, &plan)?;
-    print(args, &report).or_else(|error| match error.kind() {
+    print(args, &report, taken).or_else(|error| match error.kind() {
         // Whoever reads it has read enough.
         io::ErrorKind::BrokenPipe => Ok(()),
         _ => Err(Failure::Report(error)),
@@ -34,8 +50,12 @@ pub(crate) fn run(args: &ForwardArgs) -> Result<(), Failure> {
 }
 
 fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Failure> {
+    headroom()?;
     let window = Arc::new(DmaWindow::new(sizes.pages, sizes.page)?);
-    let mut builder = builder(args.provider, sizes)?
+    let builder = builder(args.provider, sizes)?;
+    // The pages are there; what describes them is not.
+    headroom()?;
+    let mut builder = builder
         .name("rx0")
         .pool_size(sizes.pool)
         .cache(CACHE)
@@ -46,6 +66,8 @@ fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Fail
     }
     let mut pool = builder.build()?;
     warm_up(&mut pool, sizes.outside);
+    // What was fetched may have been the last there is.
+    headroom()?;
     let handle = pool.handle();
 
     let stop = StopFlag::new();
@@ -92,12 +114,17 @@ fn warm_up(pool: &mut PagePool<Host>, pages: usize) {
     }
 }
 
-/// Whether there is memory for the stacks of the threads, and for what they allocate: asked in time, because a thread that
-/// finds none can only abort.
+/// Whether there is memory for the stacks of the threads, and for what they and this one allocate: asked in time, before
+/// and after everything large, because who finds none for something small can only abort.
 fn headroom() -> Result<(), Failure> {
-    const MIB: usize = 24;
+    // More than the 32 MiB from which on glibc gives back to the system what it is given back: kept by the allocator, the
+    // room would be none for stacks.
+    const MIB: usize = 40;
     let mut room = Vec::<u8>::new();
-    room.try_reserve_exact(MIB << 20).map_err(|_| Failure::Headroom { mib: MIB })
+    room.try_reserve_exact(MIB << 20).map_err(|_| Failure::Headroom { mib: MIB })?;
+    // Asked for and not used, it might not be asked for.
+    black_box(&room);
+    Ok(())
 }
 
 /// The pool's builder on the provider of that name.
@@ -152,6 +179,7 @@ fn to_report(run: &pp_netdev::Report, handle: &PoolHandle<Host>) -> Report {
         packets_in: traffic.packets_in,
         packets_out: traffic.packets_out,
         dropped: traffic.dropped,
+        too_long: traffic.rx_length_errors,
         bytes: traffic.bytes_in,
         seconds: run.seconds,
         mpps,
@@ -159,11 +187,26 @@ fn to_report(run: &pp_netdev::Report, handle: &PoolHandle<Host>) -> Report {
     }
 }
 
+/// Whether the packets go where standard output goes, whatever it was called.
+fn packets_on_stdout(output: &OutPort) -> Stdout {
+    let OutPort::Pcap(file) = output else { return Stdout::Free };
+    let identity = |there: Metadata| (there.dev(), there.ino());
+    let stdout = io::stdout().as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata()).map(identity);
+    let [output, null] = [file.as_path(), Path::new("/dev/null")].map(|file| fs::metadata(file).map(identity));
+    match (stdout, output, null) {
+        // There the two can't get into each other's way.
+        (Ok(stdout), _, Ok(null)) if stdout == null => Stdout::Free,
+        (Ok(stdout), Ok(output), _) if stdout == output => Stdout::Taken,
+        _ => Stdout::Free,
+    }
+}
+
 /// On standard output, unless the packets go there.
-fn print(args: &ForwardArgs, report: &Report) -> io::Result<()> {
-    let taken = matches!(&args.output, OutPort::Pcap(file)
-        if ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| file.as_os_str() == *name));
-    if taken { write(&mut io::stderr().lock(), args, report) } else { write(&mut io::stdout().lock(), args, report) }
+fn print(args: &ForwardArgs, report: &Report, stdout: Stdout) -> io::Result<()> {
+    match stdout {
+        Stdout::Taken => write(&mut io::stderr().lock(), args, report),
+        Stdout::Free => write(&mut io::stdout().lock(), args, report),
+    }
 }
 
 fn write(out: &mut impl Write, args: &ForwardArgs, report: &Report) -> io::Result<()> {

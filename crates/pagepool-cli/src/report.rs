@@ -9,11 +9,14 @@ pub(crate) struct Report {
     pub(crate) packets_in: u64,
     /// Packets the second device gave to the port.
     pub(crate) packets_out: u64,
-    /// The others: dropped by verdict, or because they fit no page.
+    /// Packets that came in and did not go out: dropped by verdict, or because they fit no page.
     pub(crate) dropped: u64,
     /// Bytes of the packets that came in.
     pub(crate) bytes: u64,
-    /// From the first packet to the last.
+    /// Of those dropped, the ones that fit no page.
+    #[serde(skip)]
+    pub(crate) too_long: u64,
+    /// From the start of the threads to the end of the last one, completing the output included.
     pub(crate) seconds: f64,
     /// Millions of packets in, a second.
     pub(crate) mpps: f64,
@@ -33,7 +36,7 @@ pub(crate) struct PoolReport {
     pub(crate) inflight: u64,
     /// Of those, the ones neither in its cache nor in its ring.
     pub(crate) in_use: u64,
-    /// Of those, the ones that lie in a device's rings.
+    /// Of those, the ones that lie in the receive ring; nothing else is in use when a run is over.
     pub(crate) posted: u64,
     pub(crate) limit: Option<u64>,
     pub(crate) limit_hits: u64,

@@ -36,7 +36,13 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
         pools.add_row(std::iter::once((*name).to_owned()).chain(report.pools.iter().map(value)));
     }
     align(&mut pools, 1);
-    writeln!(out, "{pools}")
+    writeln!(out, "{pools}")?;
+    if report.too_long > 0 {
+        let packets = if report.too_long == 1 { "packet" } else { "packets" };
+        let page = report.pools.first().map_or(0, |pool| pool.page_size);
+        writeln!(out, "{} {packets} did not fit a page of {page} bytes; give --page-size", count(report.too_long))?;
+    }
+    Ok(())
 }
 
 type Row = (&'static str, fn(&PoolReport) -> String);

@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use common::captures::{self, Fraction, Order};
@@ -61,6 +62,8 @@ fn values_that_an_option_cannot_have() {
             "a pool of 10 pages is too small, the devices' rings alone hold 64; give --pool-size 64",
         ),
         (["--pool-size", "1000000"], "is too large, its ring has at most 16384 places; give --pool-size 16384 or less"),
+        (["--pool-size", "1"], "a pool of 1 page is too small"),
+        (["--limit", "1"], "a limit of 1 page is too small"),
         (["--limit", "0"], "no number of pages"),
         (["--limit", "100"], "a limit of 100 pages is too small, the receive ring alone holds 512; give --limit 512"),
         (["--count", "0"], "no number that can be counted to; give a whole number from 1"),
@@ -81,12 +84,42 @@ fn options_that_contradict_each_other() {
     assert!(
         usage(&["--in", "gen", "--repeat", "2"]).contains("--repeat reads a capture again, but `gen:60` never ends")
     );
+    assert!(!usage(&["--in", "gen", "--repeat", "2"]).contains("--count"));
     assert!(usage(&["--frobnicate"]).contains("unexpected argument '--frobnicate'"));
 }
 
 #[test]
+fn a_reader_of_packets_that_goes_away_is_named() {
+    let mut command = pagepool(&["forward", "--in", "gen", "--count", "100000", "--out", "pcap:/dev/stdout"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("its reader went away, let it read to the end"), "{text}");
+}
+
+/// Looked at before it is copied: it never ends. And where the copy would go has a name.
+#[test]
+fn inputs_that_can_be_read_once() {
+    let text = failed(&["--in", "pcap:/dev/zero"]);
+    assert!(text.contains("/dev/zero is no pcap or pcapng capture"), "{text}");
+    assert!(failed(&["--in", "pcap:/dev/null"]).contains("/dev/null is empty"));
+
+    let content = captures::pcap(Order::Little, Fraction::Nano, &captures::frames(5));
+    let mut command = pagepool(&["forward", "--in", "pcap:/dev/stdin"]);
+    command.env("TMPDIR", "/nonexistent").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&content).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("can't copy /dev/stdin to a temporary file") && text.contains("TMPDIR"), "{text}");
+}
+
+#[test]
 fn help_and_version_are_no_errors() {
-    for args in [&["--help"][..], &["--version"], &["forward", "--help"], &["help"]] {
+    for args in [&["--help"][..], &["--version"], &["forward", "--version"], &["forward", "--help"], &["help"]] {
         assert!(pagepool(args).output().unwrap().status.success(), "{args:?}");
     }
     let (code, text) = complaint_of(&mut pagepool(&[]));
@@ -135,7 +168,7 @@ fn inputs_that_are_no_whole_capture_leave_no_output() {
 fn outputs_that_cannot_be_written() {
     let files = Files::new();
     files.with("file", b"");
-    for name in ["missing/out", "file/out", "."] {
+    for name in ["missing/out", "file/out", ".", "new/"] {
         let text = failed(&["--out", &files.port(name)]);
         assert!(text.contains("can't write ") && text.contains("name a file in a directory"), "{text}");
     }
@@ -197,9 +230,15 @@ fn a_full_disk_leaves_no_partial_file() {
 /// Under a limit of the address space, from one under which the program just starts to one that is enough.
 #[test]
 fn without_memory_there_is_a_sentence_too() {
+    no_memory("", (12_000..160_000).step_by(4_000));
+    no_memory("--pool-size 16384", (12_000..250_000).step_by(14_000));
+    no_memory("--provider passthrough", (12_000..150_000).step_by(3_000));
+}
+
+fn no_memory(options: &str, limits: impl Iterator<Item = u32>) {
     let (mut failed, mut done) = (0, 0);
-    for kib in (12_000..160_000).step_by(2_000) {
-        let script = format!("ulimit -v {kib}; exec \"$0\" forward --json --count 20000");
+    for kib in limits {
+        let script = format!("ulimit -v {kib}; exec \"$0\" forward --json --count 20000 {options}");
         let output = Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_pagepool")]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
         match output.status.code() {

@@ -4,6 +4,9 @@
 
 mod common;
 
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -136,6 +139,9 @@ fn packets_that_fit_no_page_are_counted_and_dropped() {
     assert_eq!(report["packets_in"], 1000);
     assert_eq!(report["dropped"], 100);
     assert_eq!(report["pools"][0]["page_size"], 2048);
+    let output = pagepool(&["forward", "--in", &files.port("a"), "--page-size", "2048"]).output().unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("\n100 packets did not fit a page of 2048 bytes; give --page-size\n"), "{table}");
     let fitting = files.with("fitting", &files.read("out"));
     let again = forward(&["--in", &format!("pcap:{}", fitting.display()), "--page-size", "2048"]);
     assert_eq!((&again["packets_out"], &again["dropped"]), (&900.into(), &0.into()));
@@ -236,6 +242,42 @@ fn packets_on_standard_output_are_packets_only() {
     let output = pagepool(&args).output().unwrap();
     assert!(output.status.success());
     assert!(output.stdout == content);
+    check_laws(&serde_json::from_slice(&output.stderr).unwrap());
+}
+
+/// Whatever it is called, and where a shell put it: behind what is there, and the report elsewhere.
+#[test]
+fn standard_output_under_other_names_is_packets_only() {
+    let files = Files::new();
+    let content = captures::pcapng(&captures::frames(500));
+    files.with("a", &content);
+    symlink("/dev/stdout", files.path("link")).unwrap();
+    let names = ["pcap:/dev/stdout", "pcap:/proc/thread-self/fd/1", "pcap:/dev/fd/../fd/1", &files.port("link")];
+    for (name, append) in names.iter().flat_map(|name| [(name, false), (name, true)]) {
+        files.with("out", b"before");
+        let mut out = File::options().write(true).append(append).open(files.path("out")).unwrap();
+        out.write_all(b"!").unwrap();
+        let args = ["forward", "--json", "--in", &files.port("a"), "--out", name];
+        let output = pagepool(&args).stdout(out).output().unwrap();
+        assert!(output.status.success());
+        let before = if append { &b"before!"[..] } else { b"!" };
+        assert!(files.read("out") == [before, &content].concat(), "{name}");
+        check_laws(&serde_json::from_slice(&output.stderr).unwrap());
+
+        let output = pagepool(&args).output().unwrap();
+        assert!(output.stdout == content, "{name}");
+        check_laws(&serde_json::from_slice(&output.stderr).unwrap());
+    }
+}
+
+/// The file that standard output goes to, by its own name: replaced by the packets, and the report is not lost.
+#[test]
+fn a_report_redirected_to_the_output_goes_to_standard_error() {
+    let files = Files::new();
+    let out = File::create(files.path("out")).unwrap();
+    let args = ["forward", "--json", "--repeat", "1", "--out", &files.port("out")];
+    let output = pagepool(&args).stdout(out).output().unwrap();
+    assert!(files.read("out") == include_bytes!("../assets/default.pcap"));
     check_laws(&serde_json::from_slice(&output.stderr).unwrap());
 }
 
