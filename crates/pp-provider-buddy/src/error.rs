@@ -177,7 +177,7 @@ fn fmt_os(f: &mut fmt::Formatter<'_>, call: &str, code: i32) -> fmt::Result {
             NO_MEMORY => "ask for less, or raise the limit (ulimit -v for memory)",
             _ => "its manual page says what that asks for",
         };
-        return write!(f, "{call} failed: {}; {advice}", std::io::Error::from_raw_os_error(code));
+        write!(f, "{call} failed: {}; {advice}", std::io::Error::from_raw_os_error(code))
     }
     #[cfg(not(feature = "std"))]
     write!(f, "{call} failed with error {code}; its manual page says what that asks for")
