@@ -230,7 +230,7 @@ fn a_full_disk_leaves_no_partial_file() {
 /// Under a limit of the address space, from one under which the program just starts to one that is enough.
 #[test]
 fn without_memory_there_is_a_sentence_too() {
-    no_memory("", (12_000..160_000).step_by(4_000));
+    no_memory("", (12_000..160_000).step_by(2_000));
     no_memory("--pool-size 16384", (12_000..250_000).step_by(14_000));
     no_memory("--provider passthrough", (12_000..150_000).step_by(3_000));
 }
