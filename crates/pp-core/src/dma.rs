@@ -17,13 +17,18 @@ const PACK_SHIFT: u32 = if usize::BITS < 64 { 11 } else { 0 };
 impl DmaAddr {
     /// The address in one machine word, if it fits: see `PACK_SHIFT`.
     pub(crate) fn pack(self) -> Option<usize> {
-        let word = (self.0 >> PACK_SHIFT) as usize;
-        (DmaAddr::unpack(word) == self).then_some(word)
+        pack(self.0, PACK_SHIFT, usize::BITS).map(|word| word as usize)
     }
 
     pub(crate) fn unpack(word: usize) -> Self {
         DmaAddr((word as u64) << PACK_SHIFT)
     }
+}
+
+/// `address` without its lowest `shift` bits, if nothing is lost with them and the rest fits a word of `bits` bits.
+fn pack(address: u64, shift: u32, bits: u32) -> Option<u64> {
+    let word = address >> shift;
+    (word << shift == address && word.checked_shr(bits).unwrap_or(0) == 0).then_some(word)
 }
 
 impl core::fmt::Display for DmaAddr {
@@ -233,5 +238,28 @@ unsafe impl<D: Dma + ?Sized> Dma for alloc::sync::Arc<D> {
     }
     fn needs_sync(&self) -> bool {
         (**self).needs_sync()
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_comes_back_from_its_word() {
+        for addr in [0, 64, 0x7fff_ffff_f000, u64::MAX] {
+            assert!(usize::BITS < 64 || DmaAddr(addr).pack().map(DmaAddr::unpack) == Some(DmaAddr(addr)));
+        }
+    }
+
+    /// What machines with 32-bit words do, tried on any.
+    #[test]
+    fn a_32_bit_word_holds_43_bits_of_aligned_address_and_refuses_the_rest() {
+        for bit in 0..64 {
+            let word = pack(1 << bit, 11, 32);
+            assert_eq!(word, (11..43).contains(&bit).then(|| 1 << (bit - 11)), "bit {bit}");
+        }
+        assert_eq!(pack(u64::from(u32::MAX) << 11, 11, 32), Some(u64::from(u32::MAX)));
+        assert_eq!(pack((1 << 43) - 1, 11, 32), None, "not even what looks right in the upper bits");
     }
 }
