@@ -133,7 +133,10 @@ impl Consumer {
             move |value| {
                 index += 1;
                 let step = accept(index - 1, value);
-                stopped.set(step == Step::Stop);
+                // A branch, which the plain path's constant answer makes vanish.
+                if step == Step::Stop {
+                    stopped.set(true);
+                }
                 step
             }
         };
