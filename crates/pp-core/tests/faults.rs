@@ -255,3 +255,34 @@ fn a_destructor_that_panics_once() {
     });
     assert!(steps >= 24, "{steps}");
 }
+
+#[test]
+fn a_destructor_that_panics_in_a_mixed_batch_strands_no_page_behind_it() {
+    let steps = each_step(|k| {
+        let home = home(40);
+        let calls = Arc::new(AtomicUsize::new(0));
+        let pool = |panics: bool| {
+            let seen = calls.clone();
+            let hook = move || !panics || seen.fetch_add(1, Ordering::Relaxed) + 1 != k;
+            let builder = PagePool::builder(home.clone()).cache(8).refill(4).pool_size(1);
+            builder.page_out(move |_| assert!(hook(), "a destructor that panics")).build().unwrap()
+        };
+        let (mut ours, mut theirs) = (pool(true), pool(false));
+        let mut batch = PageBatch::<16>::new();
+        for _ in 0..4 {
+            batch.push(ours.alloc().unwrap()).unwrap();
+            batch.push(ours.alloc().unwrap()).unwrap();
+            batch.push(theirs.alloc().unwrap()).unwrap();
+        }
+        let panicked = catch_unwind(AssertUnwindSafe(|| drop(batch))).is_err();
+        for pool in [&ours, &theirs] {
+            let stats = pool.stats();
+            assert_eq!((stats.in_use(), stats.in_ring), (0, 1), "step {k}");
+            assert_eq!(stats.recycle.ring_full + 1, stats.allocations(), "step {k}");
+        }
+        drop((theirs, catch_unwind(AssertUnwindSafe(|| drop(ours)))));
+        assert_eq!((home.out(), Home::owners(&home)), (0, 1), "step {k}");
+        panicked
+    });
+    assert_eq!(steps, 7, "all but the one that the ring has room for");
+}

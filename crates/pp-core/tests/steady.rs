@@ -7,7 +7,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Heap, law};
+use common::{Depot, Heap, Shape, law};
 use pp_core::{
     AllocError, Counting, Crossing, DmaDirection, Home, Identity, PageBatch, PagePool, PoolBuilder, Returner, Zeroing,
     doc,
@@ -156,6 +156,27 @@ fn pages_that_leave_and_enter_cost_no_heap_either() {
     assert!(pool.stats().recycle.ring_full > 100_000);
     drop(pool);
     assert_eq!((device.counts().maps - device.counts().unmaps, home.free_units()), (0, UNITS));
+}
+
+/// A provider that writes into the words it shares with the pool, so that no note there survives a stay at home.
+#[test]
+fn the_list_of_mappings_does_not_grow_with_the_stays() {
+    let home: Home<Depot> = Home::new(Depot::new(Shape::plain(4096, UNITS)));
+    let builder = PagePool::builder(home.clone()).cache(64).refill(64).pool_size(128);
+    let mut pool = builder.dma(Counting::new(Identity), DmaDirection::FromDevice).build().unwrap();
+    // Out and home again, in ever other order, with some that stay.
+    let mut round = |round: usize| {
+        let mut batch: PageBatch<UNITS> = pool.alloc_batch();
+        assert!(batch.is_full());
+        drop(batch.by_ref().take(round % UNITS).collect::<Vec<_>>());
+        drop(batch);
+        pool.trim(round % 100);
+    };
+    (0..300).for_each(&mut round);
+    let before = Heap::live();
+    (300..1_000).for_each(&mut round);
+    let grown = Heap::live() - before;
+    assert!(cfg!(feature = "leak-trace") || grown <= 0, "{grown} bytes more");
 }
 
 #[test]

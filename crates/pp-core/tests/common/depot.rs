@@ -184,7 +184,7 @@ impl<A: Access> Depot<A> {
         let addr = region.address(first as u32).map_or(core::ptr::null_mut(), |addr| addr.as_ptr());
         // What a free list would leave there: numbers that mean nothing to the pool.
         descriptor.home_words()[0].store(7, core::sync::atomic::Ordering::Relaxed);
-        descriptor.home_words()[1].store(first as u32, core::sync::atomic::Ordering::Relaxed);
+        descriptor.home_words()[1].store(!(first as u32), core::sync::atomic::Ordering::Relaxed);
         // SAFETY: none of the group was taken, so all of it is home; the group's memory is the region's.
         unsafe {
             descriptor.reshape(addr, len, order, recycling);

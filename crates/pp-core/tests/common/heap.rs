@@ -19,7 +19,7 @@ impl Heap {
         CALLS.get()
     }
 
-    /// Allocations that this thread has made, less those that it has freed.
+    /// Bytes that this thread has allocated, less those that it has freed.
     pub(crate) fn live() -> isize {
         LIVE.get()
     }
@@ -32,10 +32,10 @@ impl Heap {
         (outcome, reached)
     }
 
-    fn count() -> bool {
+    fn count(bytes: usize) -> bool {
         CALLS.set(CALLS.get() + 1);
         let fails = CALLS.get() == FAIL_AT.get();
-        LIVE.set(LIVE.get() + isize::from(!fails as i8));
+        LIVE.set(LIVE.get() + if fails { 0 } else { bytes as isize });
         fails
     }
 }
@@ -43,7 +43,7 @@ impl Heap {
 // SAFETY: `System`'s, but for the calls that fail, which null says.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if Heap::count() {
+        if Heap::count(layout.size()) {
             return core::ptr::null_mut();
         }
         // SAFETY: the caller's promise.
@@ -51,16 +51,16 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        LIVE.set(LIVE.get() - 1);
+        LIVE.set(LIVE.get() - layout.size() as isize);
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(ptr, layout) }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        if Heap::count() {
+        if Heap::count(new_size) {
             return core::ptr::null_mut();
         }
-        LIVE.set(LIVE.get() - 1);
+        LIVE.set(LIVE.get() - layout.size() as isize);
         // SAFETY: the caller's promise.
         unsafe { System.realloc(ptr, layout, new_size) }
     }
