@@ -11,8 +11,8 @@ use core::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
 
-use common::{Hand, Setup, Shape, Step, Verb, World, law};
-use pp_core::{Home, PoolState, Zeroing};
+use common::{Give, Hand, Setup, Shape, Step, Verb, World, law};
+use pp_core::{DmaError, Home, PoolState, ProvideError, Zeroing};
 use proptest::prelude::*;
 
 fn setups() -> impl Strategy<Value = Setup> {
@@ -137,9 +137,26 @@ proptest! {
     #![proptest_config(config(40))]
 
     /// One consumer of both pools and three threads that only hold and return, pages passing round a circle of them.
+    ///
+    /// Here the provider may have two nodes, and it and the devices fail now and then.
     #[test]
-    fn threads_lose_nothing(setup in setups(), plans in prop::collection::vec(steps(400), 4), pools_first in any::<bool>()) {
-        let (world, pools) = World::new(&setup);
+    fn threads_lose_nothing(
+        setup in setups(),
+        nodes in 1u16..3,
+        faults in any::<bool>(),
+        plans in prop::collection::vec(steps(400), 4),
+        pools_first in any::<bool>(),
+    ) {
+        let (world, pools) = World::new(&Setup { shape: Shape { nodes, ..setup.shape }, ..setup });
+        if faults {
+            world.home.plan(|call| match call % 7 {
+                2 => Give::Fail(ProvideError::OutOfMemory),
+                4 => Give::AtMost(1),
+                _ => Give::All,
+            });
+            let refused = |call: usize| if call.is_multiple_of(11) { Err(DmaError::Full) } else { Ok(()) };
+            world.windows.iter().for_each(|window| window.plan(refused));
+        }
         let mut pools = Some(pools);
         let (senders, inboxes): (Vec<_>, Vec<_>) = (0..plans.len()).map(|_| mpsc::channel()).unzip();
         thread::scope(|scope| {

@@ -319,3 +319,22 @@ fn update_nid_empties_the_cache_only() {
     assert_eq!((pool.stats().in_cache, pool.stats().in_ring, home.out()), (0, 2, 2));
     law(&pool.stats(), 2, 2, 0);
 }
+
+#[test]
+fn every_page_in_the_ring_is_found_wherever_racing_threads_put_it() {
+    const UNITS: usize = 96;
+    let home = home(UNITS);
+    let mut pool = PagePool::builder(home.clone()).cache(8).refill(8).pool_size(UNITS).build().unwrap();
+    for round in 0..2_000 {
+        let pages = take(&mut pool, UNITS);
+        assert_eq!(home.out(), UNITS, "the provider has none left, so the ring must give all of them in round {round}");
+        let mut pages = pages.into_iter();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let some: Vec<_> = pages.by_ref().take(UNITS / 4).collect();
+                scope.spawn(move || some.into_iter().for_each(drop));
+            }
+        });
+        assert_eq!(pool.stats().in_ring + pool.stats().in_cache, home.out(), "what found the ring full went home");
+    }
+}
