@@ -48,17 +48,17 @@ fn steady(builder: PoolBuilder, each: usize, mut round: impl FnMut(&mut PagePool
     let rounds = RECYCLES / each;
     let (before, allocations) = (pool.stats(), Heap::calls());
     // A machine short of memory may take a page back now and then: one undisturbed run is the proof.
-    let faults = (0..3).map(|_| {
+    let mut run = || {
         let before = minor_faults();
         (0..rounds).for_each(|_| round(&mut pool, &mut returner));
         minor_faults() - before
-    });
-    assert_eq!(faults.min(), Some(0), "minor faults");
+    };
+    let runs = (1..=3).find(|_| run() == 0).expect("a run without minor faults");
     if cfg!(not(feature = "leak-trace")) {
         assert_eq!(Heap::calls() - allocations, 0, "allocations on the heap");
     }
     let after = pool.stats();
-    assert_eq!(after.puts() - before.puts(), 3 * rounds * each);
+    assert_eq!(after.puts() - before.puts(), runs * rounds * each);
     assert_eq!((after.provider_calls, after.hold), (before.provider_calls, before.hold), "the provider is left alone");
     assert_eq!((entered.load(Ordering::Relaxed), after.hold), (UNITS, UNITS), "constructors run are pages entered");
     law(&after, after.puts(), after.puts(), 0);
@@ -133,7 +133,7 @@ fn mapped_synced_and_cleared() {
         drop(batch);
     });
     let counts = device.counts();
-    assert_eq!((counts.maps, counts.unmaps), (UNITS, UNITS), "mapped once, for three million recycles");
+    assert_eq!((counts.maps, counts.unmaps), (UNITS, UNITS), "mapped once, for a million recycles");
 }
 
 #[test]

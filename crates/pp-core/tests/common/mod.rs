@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Depot`] | a provider that keeps books on every unit and fails when told to |
 //! | [`Window`] | a device that keeps books on every mapping |
+//! | [`World`] | one provider, two pools on it, and what hands can be told to do |
 //! | [`Hand`] | a thread with pages in its hands, driven by [`Step`]s |
 //! | [`Heap`] | a global allocator that counts, and fails when told to |
 //! | [`Model`] | what the pools must do, step by step |
@@ -15,12 +16,14 @@ mod hand;
 mod heap;
 mod model;
 mod window;
+mod world;
 
 pub(crate) use depot::{Depot, Give, Shape};
-pub(crate) use hand::{Hand, Setup, Step, Verb, World};
+pub(crate) use hand::Hand;
 pub(crate) use heap::Heap;
 pub(crate) use model::{Bytes, Model};
 pub(crate) use window::Window;
+pub(crate) use world::{Setup, Step, Verb, World};
 
 use pp_core::{Access, Descriptor, Page, PagePool, Stats};
 
