@@ -162,9 +162,13 @@ fn every_text_says_what_happened_to_what_and_what_to_do() {
     for (error, text) in texts {
         assert_eq!(error.to_string(), text);
     }
-    let os = BuddyError::Os { call: "mmap", code: 12 }.to_string();
-    assert!(
-        os.starts_with("mmap failed") && os.contains("12") && os.ends_with("; its manual page says what that asks for"),
-        "{os}"
-    );
+    // Advice on memory where memory is what is missing, and nowhere else.
+    let advice = [
+        ("12", BuddyError::Os { call: "mmap", code: 12 }, "; ask for less, or raise the limit (ulimit -v for memory)"),
+        ("1", BuddyError::Os { call: "mmap", code: 1 }, "; its manual page says what that asks for"),
+    ];
+    for (number, error, advice) in advice {
+        let os = error.to_string();
+        assert!(os.starts_with("mmap failed") && os.contains(number) && os.ends_with(advice), "{os}");
+    }
 }
