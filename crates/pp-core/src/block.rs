@@ -237,8 +237,9 @@ impl Block {
     /// Ends the DMA mapping of a unit that is about to leave this pool. For the page's owner, on any thread.
     ///
     /// A closing consumer unmaps what is still out ([`scrub`](Block::scrub)) while a late returner does the same for its page.
-    /// The claim decides: one compare-exchange from this pool's generation, which no other pool and no later stay in one
-    /// ever has. If the consumer won, we wait until it is done: a unit must not be home, and in another
+    /// The claim decides: one compare-exchange from this pool's generation, which no other pool
+    /// ever has, and a closing one admits nothing more. If the consumer won, we wait until it is done: a unit must not be
+    /// home, and in another
     /// pool, while a mapping of this one lives (kernel 24ef02f934ee, which does not wait).
     pub(crate) fn unmap(&self, table: &Table, descriptor: &Descriptor) {
         let claim = &descriptor.dma_claim;

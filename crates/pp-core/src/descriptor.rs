@@ -38,7 +38,7 @@ pub struct Descriptor {
     /// | 0 | nobody | the consumer that maps it |
     /// | a pool's generation | that pool; the generation is never used again | whoever wins the compare-exchange from it unmaps |
     /// | `UNMAPPING` | that pool, which is closing | the closing consumer, to 0; the unit's owner waits for it |
-    /// | `PREMAPPED` | its provider, for as long as it is out | whoever hands it home |
+    /// | `PREMAPPED` | its provider, while it is on a pool's books | whoever takes it off them |
     pub(crate) dma_claim: AtomicUsize,
     /// The mapped address in `DmaAddr::pack` form. Written before the claim; the owner's, or whose claim it is.
     pub(crate) dma_addr: AtomicUsize,

@@ -109,7 +109,8 @@ impl<A: Access> Page<A> {
     }
 
     /// Puts the page into its pool's ring, or gives it back: when the ring is full, the pool closed, or the page is
-    /// not one that recycles. Takes no lock and calls no provider, so it may be used where the consumer was interrupted.
+    /// not one that recycles. Takes no lock and calls no provider, so it may be used where the consumer was interrupted
+    /// (with feature `leak-trace` it locks that feature's table).
     ///
     /// # Errors
     ///
