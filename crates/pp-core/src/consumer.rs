@@ -12,6 +12,7 @@ use core::ptr::NonNull;
 
 use crate::block::{BlockRef, Place, Table};
 use crate::descriptor::Descriptor;
+use crate::dma::DmaRange;
 use crate::error::AllocError;
 use crate::hooks::Zeroing;
 use crate::pool::NodePolicy;
@@ -111,6 +112,24 @@ impl Consumer {
         }
         // SAFETY: ours to give up.
         unsafe { put::put(descriptor) };
+    }
+
+    /// Syncs `range` of a page for the CPU, counted from the pool's sync offset.
+    pub(crate) fn sync_for_cpu(&self, page: &Descriptor, range: DmaRange) {
+        let Some(sync) = self.table().dma.as_ref().and_then(|dma| dma.sync) else { return };
+        self.sync_range_for_cpu(page, DmaRange { offset: sync.offset.saturating_add(range.offset), len: range.len });
+    }
+
+    /// The same, counted from the page's first byte.
+    pub(crate) fn sync_range_for_cpu(&self, page: &Descriptor, range: DmaRange) {
+        let Some(dma) = &self.table().dma else { return };
+        // Another pool's address means something else to this pool's device, or nothing.
+        let ours = put::block_of(page.owner.load(Ordering::Relaxed)) == Some(self.block.as_ptr());
+        let (Some(_), Some(addr), true) = (dma.sync, page.dma(), ours) else { return };
+        let len = range.len.min(page.unit_bytes().saturating_sub(range.offset));
+        if len > 0 {
+            dma.ops.sync_for_cpu(addr, DmaRange { offset: range.offset, len }, dma.direction);
+        }
     }
 
     /// See [`PagePool::trim`](crate::PagePool::trim).

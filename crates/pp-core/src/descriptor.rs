@@ -24,12 +24,12 @@ pub struct Descriptor {
     pub(crate) owner: AtomicUsize,
     /// First byte, or null where the CPU has no address for the unit. Written by the provider while home.
     addr: CoreAtomicPtr<u8>,
-    /// Handles to the page while it is shared.
+    /// References to the page while several hold it; see [`refs`](crate::refs).
     ///
     /// | state | meaning |
     /// |---|---|
-    /// | 0 | not shared: a `Page`, or home, or idle in the pool |
-    /// | n | n `Shared` handles; the one that takes it to 0 owns the page |
+    /// | 0 | not counted: a `Page`, or home, or idle in the pool |
+    /// | n | n `Shared` handles; or the parts that are out and a `Fragmented` page's bias. Who takes it to 0 owns the page |
     pub(crate) refs: AtomicUsize,
     /// Who has this unit mapped for DMA.
     ///
@@ -50,7 +50,7 @@ pub struct Descriptor {
     shape: AtomicU32,
     /// Stands for the bytes of the unit under a model checker.
     pub(crate) bytes: Canary,
-    /// Ticks before `refs` and `owner` are looked at and then changed, while shared.
+    /// Ticks before `refs` and `owner` are looked at and then changed, while several hold the page.
     pub(crate) clock: Clock,
 }
 

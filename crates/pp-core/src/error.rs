@@ -140,3 +140,20 @@ impl core::fmt::Display for AllocError {
 }
 
 impl core::error::Error for AllocError {}
+
+/// What could not be taken, and why: an error that gives the buffer back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GivenBack<T, E> {
+    /// As it was.
+    pub buffer: T,
+    /// Why.
+    pub reason: E,
+}
+
+impl<T, E: core::fmt::Display> core::fmt::Display for GivenBack<T, E> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl<T: core::fmt::Debug, E: core::error::Error> core::error::Error for GivenBack<T, E> {}

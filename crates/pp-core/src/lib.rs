@@ -8,6 +8,7 @@
 //! |---|---|
 //! | allocate and recycle | [`PagePool`], held by one context |
 //! | hold a page | [`Page`], [`Shared`] once several hold it, [`NetMem`] if it may be device memory |
+//! | hand a page out in pieces | [`Fragmented`], [`PagePart`], [`SharedPart`]; with their bookkeeping done in `pp-frag` |
 //! | move many | [`PageBatch`] |
 //! | return from elsewhere | drop the page; [`PoolHandle`]; [`Returner`] for a thread that returns much |
 //! | bring memory | [`MemoryProvider`], [`Region`], [`Home`] |
@@ -36,21 +37,25 @@ mod dma;
 #[doc(hidden)]
 pub mod doc;
 mod error;
+mod fragmented;
 mod handle;
 mod home;
 mod hooks;
 mod limit;
 pub mod lock;
 mod page;
+mod part;
 mod pool;
 mod provider;
 mod put;
 mod reaper;
 mod refill;
+mod refs;
 mod region;
 mod returner;
 mod ring;
 mod shared;
+mod shared_part;
 mod shutdown;
 mod stats;
 pub mod sync;
@@ -63,12 +68,14 @@ pub use books::PoolState;
 pub use builder::{DEFAULT_CACHE, DEFAULT_REFILL, DEFAULT_RING, MAX_CACHE, MAX_RETURNERS, MAX_RING, PoolBuilder};
 pub use descriptor::{Descriptor, Recycling};
 pub use dma::{Counting, Dma, DmaAddr, DmaCounts, DmaDirection, DmaError, DmaRange, Identity};
-pub use error::{AllocError, BuildError};
+pub use error::{AllocError, BuildError, GivenBack};
+pub use fragmented::{BIAS_MAX, BiasError, CutError, Fragmented};
 pub use handle::PoolHandle;
 pub use home::Home;
 pub use hooks::{PageView, Zeroing};
 pub use limit::{Crossing, Pressure};
 pub use page::{NetMem, OutOfRange, Page};
+pub use part::{PagePart, PartError, RawPart, defrag_all};
 pub use pool::{NodePolicy, PagePool};
 pub use provider::{
     Backing, Description, Geometry, MemoryProvider, NodeId, ProvideError, Request, Unit, UnitDrain, UnitSink,
@@ -77,6 +84,7 @@ pub use reaper::{Reaper, Remains};
 pub use region::{Region, RegionError, RegionMemory, StaticMemory};
 pub use returner::Returner;
 pub use shared::Shared;
+pub use shared_part::SharedPart;
 pub use shutdown::Shutdown;
 pub use stats::{AllocStats, RecycleStats, Stats};
 #[cfg(feature = "leak-trace")]

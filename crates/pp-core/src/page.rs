@@ -189,12 +189,8 @@ impl Page<Exposed> {
     ///
     /// [`OutOfRange`] when the range is not within the page; nothing is copied.
     pub fn copy_from(&mut self, offset: usize, bytes: &[u8]) -> Result<(), OutOfRange> {
-        OutOfRange::check(offset, bytes.len(), self.len())?;
-        for (i, byte) in bytes.iter().enumerate() {
-            // SAFETY: within the page by the check, and ours to write. Volatile, because another process may too.
-            unsafe { self.as_ptr().add(offset + i).write_volatile(*byte) };
-        }
-        Ok(())
+        // SAFETY: an exposed page of ours.
+        unsafe { copy_in(self.descriptor(), offset, bytes) }
     }
 }
 
@@ -213,19 +209,39 @@ pub(crate) unsafe fn copy_out(descriptor: &Descriptor, offset: usize, out: &mut 
     Ok(())
 }
 
-/// A range that is not within its page.
+/// Copies bytes into a page that another process may write.
+///
+/// # Safety
+///
+/// The caller holds these bytes of the page, whose memory is [`Exposed`], and nobody else in this process uses them.
+pub(crate) unsafe fn copy_in(descriptor: &Descriptor, offset: usize, bytes: &[u8]) -> Result<(), OutOfRange> {
+    OutOfRange::check(offset, bytes.len(), descriptor.unit_bytes())?;
+    for (i, byte) in bytes.iter().enumerate() {
+        // SAFETY: within the page by the check, and the caller's to write. Volatile, because another process may too.
+        unsafe { descriptor.addr().add(offset + i).write_volatile(*byte) };
+    }
+    Ok(())
+}
+
+/// A range that is not within its page or part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfRange {
     /// First byte asked for.
     pub offset: usize,
     /// How many bytes.
     pub len: usize,
-    /// What the page has.
+    /// What the page or part has.
     pub page_bytes: usize,
 }
 
 impl OutOfRange {
-    fn check(offset: usize, len: usize, page_bytes: usize) -> Result<(), Self> {
+    /// Whether `len` bytes at `offset` lie within `page_bytes` bytes.
+    ///
+    /// # Errors
+    ///
+    /// They do not.
+    #[inline]
+    pub fn check(offset: usize, len: usize, page_bytes: usize) -> Result<(), Self> {
         let fits = offset.checked_add(len).is_some_and(|end| end <= page_bytes);
         if fits { Ok(()) } else { Err(OutOfRange { offset, len, page_bytes }) }
     }
@@ -234,7 +250,7 @@ impl OutOfRange {
 impl core::fmt::Display for OutOfRange {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let OutOfRange { offset, len, page_bytes } = self;
-        write!(f, "{len} bytes at {offset} are not within a page of {page_bytes}; ask for a range inside it")
+        write!(f, "{len} bytes at {offset} are not within {page_bytes} bytes; ask for a range inside them")
     }
 }
 

@@ -13,13 +13,15 @@ use crate::consumer::{Consumer, Entry};
 use crate::descriptor::Descriptor;
 use crate::dma::DmaRange;
 use crate::error::AllocError;
+use crate::fragmented::Fragmented;
 use crate::handle::PoolHandle;
+use crate::hooks::Zeroing;
 use crate::page::Page;
+use crate::part::{PagePart, defrag_all};
 use crate::provider::{Description, NodeId};
-use crate::put;
 use crate::shutdown::Shutdown;
 use crate::stats::{ConsumerCounts, Stats};
-use crate::sync::{Ordering, load_unshared};
+use crate::sync::{Mutant, Ordering, load_unshared, mutant};
 
 /// Which memory node a pool prefers (`nid` in the kernel).
 #[derive(Clone, Copy, Debug, Default)]
@@ -255,19 +257,59 @@ impl<A: Access> PagePool<A> {
         batch.put();
     }
 
+    /// Begins a fragmented page anew, in place, when none of its parts is out: counted as one page put into the cache and
+    /// one taken out (`page_pool_alloc_frag` draining its page). `None`: the page goes back into its pool, now or with the last of
+    /// its parts; so does one that a pool must look at first, because it syncs, clears what others wrote, or the page is another's.
+    #[inline]
+    #[cfg_attr(feature = "leak-trace", track_caller)]
+    pub fn renew(&mut self, mut page: Fragmented<A>) -> Option<Fragmented<A>> {
+        if page.is_whole() || mutant(Mutant::RenewUnderParts) {
+            // All of it asked again, although the page was ours when it was taken: it may have been taken from another pool.
+            let ours = page.descriptor().owner.load(Ordering::Relaxed) == self.block.owner_word();
+            if ours && self.inline_capacity > 0 && self.consumer.entry.zeroing != Zeroing::OnCrossOwner {
+                self.trace(NonNull::from(page.descriptor()));
+                self.counts().pops.add(1);
+                // SAFETY: no part is out.
+                unsafe { page.renew() };
+                return Some(page);
+            }
+        }
+        page.defrag().into_iter().for_each(|page| self.recycle_defragged(page));
+        None
+    }
+
+    /// Drops a part on the consumer's side: if it was the last one, its page goes straight back into the cache.
+    #[inline]
+    pub fn recycle_part(&mut self, part: PagePart<A>) {
+        part.defrag().into_iter().for_each(|page| self.recycle_defragged(page));
+    }
+
+    /// The same for many: neighbours in the iteration that are of one page cost one read-modify-write together.
+    #[inline]
+    pub fn recycle_parts(&mut self, parts: impl IntoIterator<Item = PagePart<A>>) {
+        defrag_all(parts, |page| self.recycle_defragged(page));
+    }
+
+    /// The last parts may have been the consumer's; the others were anybody's, and so are their bytes.
+    fn recycle_defragged(&mut self, page: Page<A>) {
+        match self.consumer.entry.zeroing {
+            Zeroing::OnCrossOwner => drop(page),
+            Zeroing::Never | Zeroing::OnEntry => self.recycle_direct(page),
+        }
+    }
+
     /// Gives the part of a page that the device wrote to the CPU, before it is read (`page_pool_dma_sync_for_cpu`).
     /// `range` counts from the pool's sync offset. Nothing for pools without syncs, pages off the books or of another
     /// pool, or ranges that begin beyond the page.
     pub fn dma_sync_for_cpu(&self, page: &Page<A>, range: DmaRange) {
-        let Some(dma) = &self.consumer.table().dma else { return };
-        // Another pool's address means something else to this pool's device, or nothing.
-        let ours = put::block_of(page.descriptor().owner.load(Ordering::Relaxed)) == Some(self.consumer.block.as_ptr());
-        let (Some(sync), Some(addr), true) = (dma.sync, page.dma_addr(), ours) else { return };
-        let offset = sync.offset.saturating_add(range.offset);
-        let len = range.len.min(page.len().saturating_sub(offset));
-        if len > 0 {
-            dma.ops.sync_for_cpu(addr, DmaRange { offset, len }, dma.direction);
-        }
+        self.consumer.sync_for_cpu(page.descriptor(), range);
+    }
+
+    /// The same for a part of a page; `range` counts from the part's first byte, and ends at its last one.
+    pub fn dma_sync_part_for_cpu(&self, part: &PagePart<A>, range: DmaRange) {
+        let offset = range.offset.min(part.len());
+        let len = range.len.min(part.len() - offset);
+        self.consumer.sync_range_for_cpu(part.descriptor(), DmaRange { offset: part.offset() + offset, len });
     }
 
     /// Prefers another node from now on: the cache goes back to the provider, pages in the ring are looked at when

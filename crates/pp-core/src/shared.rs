@@ -9,7 +9,8 @@ use crate::access::{Access, Exposed, Host};
 use crate::descriptor::{Descriptor, owner};
 use crate::page::{self, OutOfRange, Page};
 use crate::put;
-use crate::sync::{Mutant, Ordering, fence, mutant};
+use crate::refs;
+use crate::sync::{Mutant, Ordering, mutant};
 
 /// A page that several hold and nobody writes.
 ///
@@ -81,9 +82,8 @@ impl<A: Access> Shared<A> {
     ///
     /// The handle, when there are others.
     pub fn try_unshare(self) -> Result<Page<A>, Self> {
-        // Acquire pairs with the Release in `drop`: what the others read, they read before we may write.
-        self.descriptor().clock.tick();
-        if self.descriptor().refs.load(Ordering::Acquire) != 1 {
+        // What the others read, they read before we may write.
+        if !refs::are_all(self.descriptor(), 1) {
             return Err(self);
         }
         self.descriptor().refs.store(0, Ordering::Relaxed);
@@ -126,14 +126,11 @@ impl<A: Access> Shared<A> {
 }
 
 impl<A: Access> Clone for Shared<A> {
+    /// # Panics
+    ///
+    /// When there are `isize::MAX` handles to the page, as `Arc` does.
     fn clone(&self) -> Self {
-        // Relaxed as for `Arc`: a handle is made from a handle.
-        let before = self.descriptor().refs.fetch_add(1, Ordering::Relaxed);
-        if before >= isize::MAX as usize {
-            // An overflow would free the page under its holders, so the count goes back before anybody hears of it.
-            self.descriptor().refs.fetch_sub(1, Ordering::Relaxed);
-            panic!("too many handles to one page");
-        }
+        refs::take(self.descriptor()).expect("fewer handles to one page than can be counted");
         Shared { descriptor: self.descriptor, _access: PhantomData }
     }
 }
@@ -163,17 +160,11 @@ impl Deref for Shared<Host> {
 
 impl<A: Access> Drop for Shared<A> {
     fn drop(&mut self) {
-        let descriptor = self.descriptor();
-        // Release: our reads, and a `release` we may have made, happen before the put by the last one. Pairs
-        // with the Acquire fence below and the load in `try_unshare`.
-        let release = if mutant(Mutant::RelaxedUnref) { Ordering::Relaxed } else { Ordering::Release };
-        descriptor.clock.tick();
-        if descriptor.refs.fetch_sub(1, release) != 1 {
-            return;
+        // Our reads, and a `release` we may have made, happen before the put by the last one.
+        if refs::drop(self.descriptor(), 1) {
+            // SAFETY: the last handle, so the page is ours alone.
+            drop(unsafe { Page::<A>::from_descriptor(self.descriptor) });
         }
-        fence(Ordering::Acquire);
-        // SAFETY: the last handle, so the page is ours alone.
-        drop(unsafe { Page::<A>::from_descriptor(self.descriptor) });
     }
 }
 

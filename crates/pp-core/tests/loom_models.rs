@@ -9,7 +9,7 @@
 #[macro_use]
 mod models;
 
-use models::{closing, device, handing, lock, returner, sharing, watching};
+use models::{closing, device, fragments, handing, lock, returner, sharing, watching};
 
 model!(
     loom_ring_hands_over,
@@ -150,6 +150,48 @@ model!(
     sharing::page_out_against_reader,
     ["left", "went round"],
     [PageOutWrites]
+);
+model!(
+    loom_two_last_parts,
+    loom_two_last_parts_mutants,
+    fragments::two_last_parts,
+    ["again", "not yet"],
+    [RelaxedUnref, RelaxedShortcut]
+);
+model!(
+    loom_drain_against_drop,
+    loom_drain_against_drop_mutants,
+    fragments::drain_against_drop,
+    ["was the last", "again", "not yet"],
+    [RelaxedUnref, RelaxedShortcut, MissingDrain]
+);
+model!(
+    loom_clone_against_drop,
+    loom_clone_against_drop_mutants,
+    fragments::clone_against_drop,
+    ["again", "not yet"],
+    [RelaxedUnref]
+);
+model!(
+    loom_split_against_drop,
+    loom_split_against_drop_mutants,
+    fragments::split_against_drop,
+    ["again", "not yet"],
+    [RelaxedUnref]
+);
+model!(
+    loom_renew_against_late_drop,
+    loom_renew_against_late_drop_mutants,
+    fragments::renew_against_late_drop,
+    ["in place", "again", "not yet"],
+    [RelaxedShortcut, RenewUnderParts]
+);
+model!(
+    loom_last_part_against_close,
+    loom_last_part_against_close_mutants,
+    fragments::last_part_against_close,
+    ["closer frees", "dropper frees"],
+    [MissingDrain, NoSeal]
 );
 model!(
     loom_idle_returner_against_close,

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use pp_core::doc::Heap;
-use pp_core::{Counting, DmaDirection, DmaRange, Home, Identity, Page, PageBatch, PagePool, PoolState, Zeroing};
+use pp_core::{
+    Counting, DmaDirection, DmaRange, Fragmented, Home, Identity, Page, PageBatch, PagePool, PoolState, Zeroing,
+};
 
 const PAGE: usize = 64;
 const UNITS: usize = 8;
@@ -73,6 +75,39 @@ fn dropped_on_another_thread() {
     droppers.into_iter().for_each(|dropper| dropper.join().unwrap());
     assert!(again.iter().all(|page| signed(page) == 9));
     drop(again);
+    assert_eq!(pool.stats().in_use(), 0);
+    drop(pool);
+    assert_eq!(provider.free_units(), UNITS);
+}
+
+#[test]
+fn parts_on_another_thread() {
+    let provider = heap();
+    let mut pool = small(&provider);
+    let mut page = Fragmented::from(pool.alloc().unwrap());
+    for round in 0..3 {
+        let droppers: Vec<_> = (1..3)
+            .map(|who| {
+                let mut part = page.cut(PAGE / 4).unwrap();
+                thread::spawn(move || {
+                    part.fill(who);
+                    let rest = part.split_off(5).unwrap();
+                    assert_eq!((signed(&part), signed(&rest)), (who, who));
+                    drop(part);
+                    let shared = rest.share();
+                    drop((shared.clone(), shared));
+                })
+            })
+            .collect();
+        let mut mine = page.cut(PAGE / 4).unwrap();
+        mine.fill(round);
+        // Often before the others are through, and then it is another page.
+        page = pool.renew(page).unwrap_or_else(|| Fragmented::from(pool.alloc().unwrap()));
+        assert_eq!(signed(&mine), round);
+        pool.recycle_part(mine);
+        droppers.into_iter().for_each(|dropper| dropper.join().unwrap());
+    }
+    drop(page);
     assert_eq!(pool.stats().in_use(), 0);
     drop(pool);
     assert_eq!(provider.free_units(), UNITS);

@@ -8,7 +8,7 @@
 #[macro_use]
 mod models;
 
-use models::{closing, crowd, device, handing, lock, returner, sharing, watching};
+use models::{closing, crowd, device, fragments, handing, lock, returner, sharing, watching};
 
 model!(
     shuttle_crowd_on_a_pool_with_dma,
@@ -122,6 +122,30 @@ model!(shuttle_two_releases, shuttle_two_releases_mutants, sharing::two_releases
 model!(shuttle_detached_against_close, sharing::detached_against_close, ["closer frees", "dropper frees"]);
 model!(shuttle_detaching_against_close, sharing::detaching_against_close, ["closer frees", "dropper frees"]);
 model!(shuttle_page_out_against_reader, sharing::page_out_against_reader, ["left", "went round"]);
+model!(shuttle_two_last_parts, fragments::two_last_parts, ["again", "not yet"]);
+model!(
+    shuttle_drain_against_drop,
+    shuttle_drain_against_drop_mutants,
+    fragments::drain_against_drop,
+    ["was the last", "again", "not yet"],
+    [MissingDrain]
+);
+model!(shuttle_clone_against_drop, fragments::clone_against_drop, ["again", "not yet"]);
+model!(shuttle_split_against_drop, fragments::split_against_drop, ["again", "not yet"]);
+model!(
+    shuttle_renew_against_late_drop,
+    shuttle_renew_against_late_drop_mutants,
+    fragments::renew_against_late_drop,
+    ["in place", "again", "not yet"],
+    [RenewUnderParts]
+);
+model!(
+    shuttle_last_part_against_close,
+    shuttle_last_part_against_close_mutants,
+    fragments::last_part_against_close,
+    ["closer frees", "dropper frees"],
+    [MissingDrain, NoSeal]
+);
 model!(
     shuttle_idle_returner_against_close,
     shuttle_idle_returner_against_close_mutants,

@@ -38,8 +38,14 @@ pub enum Mutant {
     ClaimWithoutGeneration,
     /// Tidying the list of mapped units writes new places into descriptors that may be home by then.
     TidyWritesAway,
-    /// `Shared` is dropped without Release.
+    /// A reference to a page that several hold is dropped without Release.
     RelaxedUnref,
+    /// The last holder finds that it is the last without Acquire.
+    RelaxedShortcut,
+    /// A fragmented page is given up and its bias is not given back.
+    MissingDrain,
+    /// A fragmented page is begun anew without looking whether parts of it are out.
+    RenewUnderParts,
     /// Every `Shared::release` takes the page off the books, not only the one that claimed it.
     ReleaseWithoutClaim,
     /// A page that leaves while shared is nobody's for a moment, and another release takes it for its own.

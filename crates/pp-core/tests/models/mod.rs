@@ -21,6 +21,7 @@ pub(crate) mod closing;
 #[cfg(shuttle)]
 pub(crate) mod crowd;
 pub(crate) mod device;
+pub(crate) mod fragments;
 pub(crate) mod handing;
 pub(crate) mod lock;
 pub(crate) mod returner;
