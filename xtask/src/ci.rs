@@ -77,7 +77,8 @@ impl Step {
             Self::Test => {
                 // Once with the features that cost something, which no default has, then everything as users get it. The
                 // stress test had its step; here it only has to start.
-                for arguments in [&["test", "-p", "pp-core", "--all-features"][..], &["test", "--workspace"]] {
+                let costly = ["test", "-p", "pp-core", "-p", "pp-frag", "--all-features"];
+                for arguments in [&costly[..], &["test", "--workspace"]] {
                     let mut command = sh::cargo();
                     sh::default_env(&mut command, "PP_STRESS_SECONDS", "1");
                     sh::run(command.args(arguments))?;

@@ -4,6 +4,9 @@
 
 pub use pp_core::*;
 
+#[cfg(feature = "frag")]
+#[doc(inline)]
+pub use pp_frag::{self as frag, Frag, FragCache, SharedFrag};
 #[cfg(feature = "netdev")]
 #[doc(inline)]
 pub use pp_netdev as netdev;
