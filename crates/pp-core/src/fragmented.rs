@@ -251,7 +251,7 @@ impl<A: Access> Drop for Fragmented<A> {
         }
         if refs::drop_likely_last(self.descriptor(), self.bias) {
             // SAFETY: the last references, so the page is ours and ends here.
-            unsafe { put::put(self.descriptor) }
+            unsafe { put::put_last(self.descriptor) }
         }
     }
 }

@@ -312,7 +312,7 @@ impl<A: Access> Drop for PagePart<A> {
     fn drop(&mut self) {
         if refs::drop_of_part(self.descriptor(), self.offset) {
             // SAFETY: the last reference, so the page is ours and ends here.
-            unsafe { put::put(self.descriptor) }
+            unsafe { put::put_last(self.descriptor) }
         }
     }
 }

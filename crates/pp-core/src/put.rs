@@ -153,7 +153,7 @@ unsafe fn publish(block: NonNull<Block>, descriptor: NonNull<Descriptor>) -> Res
 /// # Safety
 ///
 /// The caller is the sole owner of the page and gives it up.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn put(descriptor: NonNull<Descriptor>) {
     // SAFETY: descriptors stay readable while their unit is out. Relaxed: the word was written by the consumer that
     // handed the page out, and came here with the page.
@@ -179,6 +179,17 @@ pub(crate) unsafe fn put(descriptor: NonNull<Descriptor>) {
     };
     // SAFETY: still ours.
     unsafe { put_away(descriptor, word, reason) }
+}
+
+/// The same, out of line: for pages that several held, whose drop has enough to do until one is the last.
+///
+/// # Safety
+///
+/// As [`put`].
+#[inline(never)]
+pub(crate) unsafe fn put_last(descriptor: NonNull<Descriptor>) {
+    // SAFETY: the caller's promise.
+    unsafe { put(descriptor) }
 }
 
 /// Publishes in the ring or gives the page back: never a provider's lock.
