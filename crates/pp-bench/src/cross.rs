@@ -30,13 +30,13 @@ use crate::peers::array_queue;
 use crate::spsc::{Receiver, Sender, ring};
 
 /// Places between the two threads.
-const BETWEEN: usize = 1024;
+pub(crate) const BETWEEN: usize = 1024;
 /// Pages there are.
 const PAGES: usize = 2048;
 
 /// Lets `take` send and `give` receive, each on its own processor, until so many chunks are through, and says how long
 /// that took from the moment both were ready.
-fn hand_over<T: Send>(
+pub(crate) fn hand_over<T: Send>(
     other: usize,
     chunks: usize,
     (sender, receiver): (&mut Sender<T>, &mut Receiver<T>),

@@ -25,7 +25,7 @@ use crate::measure::Contender;
 use crate::peers::{ArrayStack, array_queue};
 
 /// Pages in flight; also the pool's default refill.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 
 /// Says to the compiler that all memory which anybody has a pointer to may have changed. No instruction.
 #[inline(always)]
@@ -40,10 +40,18 @@ fn clobber() {
 }
 
 /// Gives and takes one at a time.
-trait Direct {
+pub(crate) trait Direct {
     type Item;
     fn get(&mut self) -> Option<Self::Item>;
     fn put(&mut self, item: Self::Item);
+    /// All of `items`, one call each unless the contender has a better way.
+    #[inline(always)]
+    fn put_all(&mut self, items: impl Iterator<Item = Self::Item>) {
+        for item in items {
+            self.put(item);
+            clobber();
+        }
+    }
 }
 
 /// Gives and takes 64 at a time.
@@ -55,7 +63,7 @@ trait Bulk {
 }
 
 #[inline(never)]
-fn single<D: Direct>(from: &mut D, pages: usize) {
+pub(crate) fn single<D: Direct>(from: &mut D, pages: usize) {
     for _ in 0..pages {
         let Some(item) = from.get() else { empty() };
         clobber();
@@ -65,7 +73,7 @@ fn single<D: Direct>(from: &mut D, pages: usize) {
 }
 
 #[inline(never)]
-fn napi<D: Direct>(from: &mut D, pages: usize) {
+pub(crate) fn napi<D: Direct>(from: &mut D, pages: usize) {
     let mut held = [const { MaybeUninit::<D::Item>::uninit() }; BATCH];
     for _ in 0..pages / BATCH {
         for place in &mut held {
@@ -73,11 +81,8 @@ fn napi<D: Direct>(from: &mut D, pages: usize) {
             place.write(item);
             clobber();
         }
-        for place in &held {
-            // SAFETY: written above, and not read again before it is written again.
-            from.put(unsafe { place.assume_init_read() });
-            clobber();
-        }
+        // SAFETY: written above, and not read again before it is written again.
+        from.put_all(held.iter().map(|place| unsafe { place.assume_init_read() }));
     }
 }
 

@@ -1,12 +1,13 @@
 //! Measures the pool beside its peers, in the same run and in turns.
 //!
-//! What is measured: [`local`] for one processor, [`cross`] for two; how: [`mod@measure`]; against what: [`peers`].
+//! What is measured: [`local`] for one processor, [`cross`] for two, [`frag`] for parts of pages; how: [`mod@measure`]; against what: [`peers`].
 //! Nothing here passes or fails for its time. What guards against a slower pool is the instruction gate, `icount`.
 
 extern crate alloc;
 
 mod cores;
 mod cross;
+mod frag;
 mod local;
 mod measure;
 mod peers;
@@ -18,10 +19,38 @@ use std::io::Write;
 
 use clap::Parser;
 
-use crate::measure::{Budget, measure};
+use crate::measure::{Budget, Contender, measure};
 use crate::report::{Setting, Verdict};
 
-const CASES: [&str; 7] = ["single", "napi64", "bulk64", "ring", "cross1", "cross16", "cross64"];
+const CASES: [&str; 19] = [
+    "single",
+    "napi64",
+    "bulk64",
+    "ring",
+    "cross1",
+    "cross16",
+    "cross64",
+    "frag256",
+    "frag512",
+    "frag1536",
+    "frag2048",
+    "frag256-64",
+    "frag512-64",
+    "frag1536-64",
+    "frag2048-64",
+    "frag256-foreign",
+    "frag512-foreign",
+    "frag1536-foreign",
+    "frag2048-foreign",
+];
+
+/// The contenders of `case`. Those of two processors run on `other` as well.
+fn contenders(case: &str, other: usize) -> Vec<Contender> {
+    let mut contenders = local::contenders(case);
+    contenders.extend(cross::contenders(case, other));
+    contenders.extend(frag::contenders(case, other));
+    contenders
+}
 
 /// Measures the pool beside its peers, in nanoseconds a page.
 #[derive(Parser)]
@@ -55,10 +84,10 @@ fn main() {
     let pinned = cpus.first().is_some_and(|cpu| cores::pin(*cpu));
     let mut cases = Vec::new();
     for case in CASES.into_iter().filter(|case| args.cases.is_empty() || args.cases.iter().any(|arg| arg == case)) {
-        let verdict = match (case.starts_with("cross"), cpus.get(1)) {
-            (false, _) => Verdict::Measured(measure(&mut local::contenders(case), budget)),
-            (true, Some(other)) => Verdict::Measured(measure(&mut cross::contenders(case, *other), budget)),
-            (true, None) => Verdict::Skipped("it needs two processors, and there is one".into()),
+        let needs_two = case.starts_with("cross") || case.ends_with("-foreign");
+        let verdict = match cpus.get(1) {
+            None if needs_two => Verdict::Skipped("it needs two processors, and there is one".into()),
+            other => Verdict::Measured(measure(&mut contenders(case, other.copied().unwrap_or_default()), budget)),
         };
         cases.push((case, verdict));
     }

@@ -110,6 +110,20 @@ impl<T: Send> Receiver<T> {
         }
         self.ring.head.0.store(self.head, Ordering::Release);
     }
+
+    /// Waits for `N` items. Their places become free together.
+    #[inline]
+    pub(crate) fn receive_chunk<const N: usize>(&mut self) -> [T; N] {
+        let mut chunk = [const { MaybeUninit::uninit() }; N];
+        let mut places = chunk.iter_mut();
+        self.receive(N, |item| {
+            if let Some(place) = places.next() {
+                place.write(item);
+            }
+        });
+        // SAFETY: `receive` handed over exactly `N` items, one for each place.
+        chunk.map(|place| unsafe { place.assume_init() })
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@
 //! | `single-dma-sync` | the same with DMA and a sync for the device at every return |
 //! | `napi64` | 64 pages out, one call each, then 64 back, one call each |
 //! | `bulk64` | 64 pages out in one call, back in one call |
+//! | `frag` | a fragment of 256 bytes out and straight back, beside the same pool |
+//! | `frag-drop` | the same, but dropped; every 16 iterations contain one renewal of the page |
 //! | `ring` | one page out, then dropped; every 64 iterations contain one refill from the ring |
 //!
 //! Statistics and owner checks are on, as always, and the pool is another crate's, as it is for its users.
@@ -18,6 +20,7 @@ use core::mem::MaybeUninit;
 use std::process::ExitCode;
 
 use pp_core::{Counting, DmaDirection, Home, Identity, Page, PageBatch, PagePool, PoolBuilder, doc::Heap};
+use pp_frag::FragCache;
 
 #[inline(never)]
 fn single(pool: &mut PagePool, n: usize) {
@@ -63,6 +66,24 @@ fn ring(pool: &mut PagePool, n: usize) {
     }
 }
 
+#[inline(never)]
+fn frag(pool: &mut PagePool, n: usize) {
+    let mut cache = FragCache::new();
+    for _ in 0..n {
+        if let Ok(frag) = cache.alloc(pool, 256) {
+            cache.recycle(pool, black_box(frag));
+        }
+    }
+}
+
+#[inline(never)]
+fn frag_drop(pool: &mut PagePool, n: usize) {
+    let mut cache = FragCache::new();
+    for _ in 0..n {
+        drop(black_box(cache.alloc(pool, 256)));
+    }
+}
+
 fn plain() -> PoolBuilder {
     PagePool::builder(Home::new(Heap::new(4096, 256)))
 }
@@ -80,6 +101,8 @@ fn case(name: &str) -> Option<Case> {
         }
         "napi64" => (napi64, plain()),
         "bulk64" => (bulk64, plain()),
+        "frag" => (frag, plain()),
+        "frag-drop" => (frag_drop, plain()),
         "ring" => (ring, plain()),
         _ => return None,
     })
