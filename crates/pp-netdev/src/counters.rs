@@ -25,9 +25,9 @@ pub struct RxCounters {
     pub frames: Counter,
     /// Bytes in them.
     pub bytes: Counter,
-    /// Frames larger than a page: `rx_length_errors`.
+    /// Frames larger than the buffers: `rx_length_errors`.
     pub length_errors: Counter,
-    /// Frames for which no page was posted: `rx_missed_errors`.
+    /// Frames for which no buffer was posted: `rx_missed_errors`.
     pub missed: Counter,
     /// Frames whose page could not be reached.
     pub faults: Counter,
@@ -49,7 +49,7 @@ pub struct NapiCounters {
     pub dropped: Counter,
     /// Packets thrown away because the transmitting device was gone.
     pub discarded: Counter,
-    /// Pages that lie in the receive ring now.
+    /// Buffers that lie in the receive ring now.
     pub posted: Counter,
     /// Refills that ended early because the pool had no page.
     pub starved: Counter,
@@ -73,10 +73,10 @@ pub struct TxCounters {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct CleanCounters {
-    /// Pages given back to the pool.
-    pub pages: Counter,
+    /// Buffers taken back from the device and given to their pool.
+    pub buffers: Counter,
     /// Batches in which that happened.
     pub batches: Counter,
-    /// Of the pages, those that were never sent because the device was gone.
+    /// Of the buffers, those that were never sent because the device was gone.
     pub unsent: Counter,
 }

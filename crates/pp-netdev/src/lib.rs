@@ -5,6 +5,7 @@
 //! | [`DmaWindow`] | the only way a device reaches pages | an IOMMU domain |
 //! | [`ring`](mod@ring) | descriptors between driver and device | a queue's descriptor ring |
 //! | [`RxDevice`], [`TxDevice`] | the software NIC, a thread each | hardware |
+//! | [`Buffer`] | a page a packet, or several packets to a page | a driver's `rx_buf` |
 //! | [`RxQueue`], [`TxQueue`], [`TxCleaner`] | the driver's side of a queue | a driver's `rx_ring`, `tx_ring`, transmit clean |
 //! | [`Napi`] | the poll loop | `napi_poll` |
 //! | [`port`] | where frames come from and go: captures, a generator | - |
@@ -24,6 +25,7 @@
 )]
 
 mod bell;
+mod buffer;
 mod counters;
 mod forward;
 mod frame;
@@ -39,13 +41,14 @@ mod tx_queue;
 mod window;
 
 pub use bell::Bell;
+pub use buffer::Buffer;
 pub use counters::{CleanCounters, Live, NapiCounters, RxCounters, TxCounters};
-pub use forward::{ForwardConfig, ForwardError, Forwarder, PoolReport, Progress, Report, Traffic};
+pub use forward::{ForwardConfig, ForwardError, Forwarder, Phase, PoolReport, Progress, Report, Traffic};
 pub use frame::{Frame, FrameSink, FrameSource};
 pub use napi::{Ended, NAPI_BUDGET, Napi, NapiError, Polled};
 pub use nic::{OnNoBuffer, RxDevice, TxDevice};
 pub use program::{Action, Program, Verdict};
-pub use rx_queue::{Received, RefillError, RxQueue};
+pub use rx_queue::{Buffers, Received, RefillError, RxQueue};
 pub use stop::StopFlag;
 pub use tx_queue::{TxCleaner, TxQueue};
 pub use window::{DmaFault, DmaWindow, FaultKind, Faults, WindowError};

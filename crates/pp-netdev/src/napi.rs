@@ -116,19 +116,19 @@ impl<P: Program> Napi<P> {
             if !self.tx.has_room() {
                 break Ended::TxFull;
             }
-            let Some(Received { mut page, len, mark }) = self.rx.receive() else { break Ended::Empty };
+            let Some(Received { mut buffer, len, mark }) = self.rx.receive() else { break Ended::Empty };
             work += 1;
-            let packet = page.get_mut(..len as usize).unwrap_or_default();
+            let packet = buffer.bytes_mut().get_mut(..len as usize).unwrap_or_default();
             match self.program.run(packet) {
                 Verdict::Forward => {
-                    if let Err(unsent) = self.tx.send(page, len, mark) {
-                        // Cannot be: there was room, and the page came through a ring. The packet counts as dropped.
-                        self.rx.recycle(unsent.into_page());
+                    if let Err(unsent) = self.tx.send(buffer, len, mark) {
+                        // Cannot be: there was room, and the buffer came through a ring. The packet counts as dropped.
+                        self.rx.recycle(unsent.into_buffer());
                         dropped += 1;
                     }
                 }
                 Verdict::Drop => {
-                    self.rx.recycle(page);
+                    self.rx.recycle(buffer);
                     dropped += 1;
                 }
             }
@@ -250,7 +250,7 @@ fn discard(rx: &mut RxQueue, bell: &Bell, live: &Live) {
     loop {
         let left = rx.device_left();
         while let Some(received) = rx.receive() {
-            rx.recycle(received.page);
+            rx.recycle(received.buffer);
             live.napi.discarded.add(1);
         }
         if left.is_some() {

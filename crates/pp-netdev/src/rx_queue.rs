@@ -1,8 +1,12 @@
 //! The driver's side of a receive queue: one pool, one ring.
 
-use pp_core::{AllocError, DmaError, DmaRange, Host, Page, PagePool};
+use std::num::NonZeroU32;
+
+use pp_core::{AllocError, DmaError, DmaRange, Host, PagePool};
+use pp_frag::{Frag, FragCache, FragError};
 use thiserror::Error;
 
+use crate::buffer::Buffer;
 use crate::ring::{Cleaner, Completion, Left, PostError, Poster};
 
 /// Empty descriptors that are worth a refill; a ring shorter than four times that uses a quarter of its length.
@@ -10,18 +14,28 @@ use crate::ring::{Cleaner, Completion, Left, PostError, Poster};
 /// Filling in bursts keeps the pool's cache and the descriptors' lines warm (`NAPI_BUDGET / 4` in many drivers).
 const REFILL_AT: u32 = 16;
 
-/// A received packet: its bytes are the first `len` of the page.
+/// What a receive queue posts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Buffers {
+    /// A page a packet: nothing to be counted, and room for any that fits a page.
+    #[default]
+    Pages,
+    /// Fragments of so many bytes: less memory for the same number of packets, and larger ones are length errors.
+    Split(NonZeroU32),
+}
+
+/// A received packet: its bytes are the first `len` of the buffer.
 #[derive(Debug)]
 pub struct Received {
-    /// The page, synced for the CPU as far as the packet goes.
-    pub page: Page<Host>,
+    /// The buffer, synced for the CPU as far as the packet goes.
+    pub buffer: Buffer,
     /// Bytes in the packet.
     pub len: u32,
     /// What the device wrote along; see [`Frame::mark`](crate::Frame::mark).
     pub mark: u64,
 }
 
-/// Why no page could be given to a receiving device.
+/// Why no buffer could be given to a receiving device.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RefillError {
@@ -31,6 +45,18 @@ pub enum RefillError {
     /// The pool had no page.
     #[error("the receive ring has no page left to receive into: {0}")]
     Alloc(#[from] AllocError),
+    /// The pool's pages cannot be split like that.
+    #[error("the pool's pages cannot be split for the receive ring: {0}")]
+    Split(FragError),
+}
+
+impl From<FragError> for RefillError {
+    fn from(error: FragError) -> Self {
+        match error {
+            FragError::Alloc(error) => RefillError::Alloc(error),
+            other => RefillError::Split(other),
+        }
+    }
 }
 
 impl RefillError {
@@ -41,7 +67,8 @@ impl RefillError {
     }
 }
 
-/// A receive queue: posts the pool's pages, takes packets out. One pool a queue, so that `&mut` protects both.
+/// A receive queue: posts the pool's pages or fragments of them, takes packets out. One pool a queue, so that `&mut` protects
+/// both.
 #[derive(Debug)]
 pub struct RxQueue {
     // The ring before the pool, so that dropping the queue tells the device first. It only tells it: the device may be
@@ -49,7 +76,10 @@ pub struct RxQueue {
     /// `None` once the queue was shut.
     poster: Option<Poster>,
     cleaner: Cleaner,
+    /// The page that fragments are being cut from.
+    cache: FragCache<Host>,
     pool: PagePool<Host>,
+    buffers: Buffers,
     descriptors: u32,
     posted: u32,
     refill_at: u32,
@@ -60,7 +90,16 @@ impl RxQueue {
     pub fn new(pool: PagePool<Host>, poster: Poster, cleaner: Cleaner) -> Self {
         let descriptors = poster.descriptors();
         let refill_at = (descriptors / 4).clamp(1, REFILL_AT);
-        RxQueue { poster: Some(poster), cleaner, pool, descriptors, posted: 0, refill_at }
+        RxQueue {
+            poster: Some(poster),
+            cleaner,
+            cache: FragCache::new(),
+            pool,
+            buffers: Buffers::Pages,
+            descriptors,
+            posted: 0,
+            refill_at,
+        }
     }
 
     /// The queue's pool.
@@ -68,12 +107,27 @@ impl RxQueue {
         &mut self.pool
     }
 
-    /// Pages that the device has, or has completed and we have not taken yet.
+    /// What is posted from the next refill on. Buffers of the other kind that are out come back as they are; no traffic
+    /// needs to stop for it.
+    pub fn set_buffers(&mut self, buffers: Buffers) {
+        self.buffers = buffers;
+        if buffers == Buffers::Pages {
+            // The page it had was the only one that waits for more to be cut from it.
+            self.cache = FragCache::new();
+        }
+    }
+
+    /// What is posted now.
+    pub fn buffers(&self) -> Buffers {
+        self.buffers
+    }
+
+    /// Buffers that the device has, or has completed and we have not taken yet.
     pub fn posted(&self) -> u32 {
         self.posted
     }
 
-    /// Posts pages until the ring is full, if enough descriptors are empty to be worth it, and rings the doorbell.
+    /// Posts buffers until the ring is full, if enough descriptors are empty to be worth it, and rings the doorbell.
     ///
     /// Kernel counterpart: the `alloc_rx_buffers` of a driver, over `page_pool_dev_alloc_pages`.
     ///
@@ -89,21 +143,24 @@ impl RxQueue {
             if !poster.has_room() {
                 break Ok(());
             }
-            let page = match self.pool.alloc() {
-                Ok(page) => page,
-                Err(error) => break Err(error.into()),
+            let (buffer, room) = match self.buffers {
+                Buffers::Pages => match self.pool.alloc() {
+                    Ok(page) => (Buffer::Page(page), self.pool.page_bytes() as u32),
+                    Err(error) => break Err(error.into()),
+                },
+                Buffers::Split(size) => match self.cache.alloc(&mut self.pool, size.get() as usize) {
+                    // Not the true size, which differs from one to the next: what fits one must fit all.
+                    Ok(frag) => (Buffer::Part(frag.into_part()), size.get()),
+                    Err(error) => break Err(error.into()),
+                },
             };
-            let room = page.len() as u32;
-            match poster.post(page, room, 0) {
+            match poster.post(buffer, room, 0) {
                 Ok(()) => self.posted += 1,
-                // `TooLong` cannot be: the length is the page's own.
-                Err(PostError::Full(page) | PostError::TooLong(page)) => {
-                    self.pool.recycle_direct(page);
-                    break Ok(());
-                }
-                Err(PostError::NotMapped(page)) => {
-                    self.pool.recycle_direct(page);
-                    break Err(RefillError::NotMapped);
+                Err(refused) => {
+                    // There was room and the length is the buffer's own, so it is for want of an address.
+                    let mapped = !matches!(refused, PostError::NotMapped(_));
+                    recycle(&mut self.pool, &mut self.cache, refused.into_buffer());
+                    break if mapped { Ok(()) } else { Err(RefillError::NotMapped) };
                 }
             }
         };
@@ -116,29 +173,32 @@ impl RxQueue {
         self.poster = None;
     }
 
-    /// The next packet, in the order of the wire. Pages that the device could not write go back into the pool.
+    /// The next packet, in the order of the wire. Buffers that the device could not write go back into the pool.
     #[inline]
     pub fn receive(&mut self) -> Option<Received> {
         loop {
             let completed = self.cleaner.take()?;
             self.posted -= 1;
             if completed.completion == Completion::Failed {
-                self.pool.recycle_direct(completed.page);
+                self.recycle(completed.buffer);
                 continue;
             }
             let range = DmaRange { offset: 0, len: completed.len as usize };
-            self.pool.dma_sync_for_cpu(&completed.page, range);
-            return Some(Received { page: completed.page, len: completed.len, mark: completed.mark });
+            match &completed.buffer {
+                Buffer::Page(page) => self.pool.dma_sync_for_cpu(page, range),
+                Buffer::Part(part) => self.pool.dma_sync_part_for_cpu(part, range),
+            }
+            return Some(Received { buffer: completed.buffer, len: completed.len, mark: completed.mark });
         }
     }
 
-    /// Gives a packet's page straight back to the pool: what `XDP_DROP` does.
+    /// Gives a packet's buffer straight back: what `XDP_DROP` does.
     #[inline]
-    pub fn recycle(&mut self, page: Page<Host>) {
-        self.pool.recycle_direct(page);
+    pub fn recycle(&mut self, buffer: Buffer) {
+        recycle(&mut self.pool, &mut self.cache, buffer);
     }
 
-    /// Whether a packet, or a page that failed, waits to be taken.
+    /// Whether a packet, or a buffer that failed, waits to be taken.
     pub fn has_received(&self) -> bool {
         self.cleaner.has_completed()
     }
@@ -148,13 +208,22 @@ impl RxQueue {
         self.cleaner.device_left()
     }
 
-    /// Takes the pages back that were posted and never used, and gives the pool back.
+    /// Takes the buffers back that were posted and never used, and gives the pool back.
     ///
-    /// The device must have left; pages that a device still has go home when it leaves, by the shared path.
+    /// The device must have left; buffers that a device still has go home when it leaves, by the shared path.
     pub fn close(mut self) -> PagePool<Host> {
         while let Some(completed) = self.cleaner.take().or_else(|| self.cleaner.take_abandoned()) {
-            self.pool.recycle_direct(completed.page);
+            self.recycle(completed.buffer);
         }
         self.pool
+    }
+}
+
+/// Gives a buffer of either kind back on the consumer's side.
+#[inline]
+fn recycle(pool: &mut PagePool<Host>, cache: &mut FragCache<Host>, buffer: Buffer) {
+    match buffer {
+        Buffer::Page(page) => pool.recycle_direct(page),
+        Buffer::Part(part) => cache.recycle(pool, Frag::from(part)),
     }
 }

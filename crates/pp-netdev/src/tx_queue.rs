@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use pp_core::{Host, Page, PageBatch, PoolHandle, Returner};
+use pp_core::{Host, PageBatch, PagePart, PoolHandle, Returner, defrag_all};
 
+use crate::buffer::Buffer;
 use crate::counters::Live;
 use crate::ring::{Cleaner, Completed, Completion, Left, PostError, Poster};
 
-/// Pages that are given back at once: as many as one poll can have sent.
+/// Buffers that are given back at once: as many as one poll can have sent.
 const CLEAN_BATCH: usize = crate::napi::NAPI_BUDGET;
 
 /// The posting half of a transmit queue. Kernel counterpart: `ndo_start_xmit`, `ndo_xdp_xmit`.
@@ -28,17 +29,17 @@ impl TxQueue {
         self.poster.has_room()
     }
 
-    /// Moves a packet to the device: the first `len` bytes of `page`. [`kick`](TxQueue::kick) once a burst.
+    /// Moves a packet to the device: the first `len` bytes of `buffer`. [`kick`](TxQueue::kick) once a burst.
     ///
-    /// The page must be mapped in the device's [`DmaWindow`](crate::DmaWindow), for both directions. A window is
+    /// Its page must be mapped in the device's [`DmaWindow`](crate::DmaWindow), for both directions. A window is
     /// coherent; for a device that is not, what the CPU wrote would have to be synced here.
     ///
     /// # Errors
     ///
-    /// [`PostError`], with the page.
+    /// [`PostError`], with the buffer.
     #[inline]
-    pub fn send(&mut self, page: Page<Host>, len: u32, mark: u64) -> Result<(), PostError> {
-        self.poster.post(page, len, mark)
+    pub fn send(&mut self, buffer: impl Into<Buffer>, len: u32, mark: u64) -> Result<(), PostError> {
+        self.poster.post(buffer, len, mark)
     }
 
     /// Rings the device's doorbell.
@@ -60,14 +61,16 @@ impl TxQueue {
     }
 }
 
-/// The cleaning half of a transmit queue: takes sent pages back from the device and returns them to their pool, on
-/// a thread that is not the pool's consumer.
+/// The cleaning half of a transmit queue: takes sent buffers back from the device and returns them to their pool, on
+/// a thread that is not the pool's consumer. Of a page in parts it returns what the last part leaves.
 ///
 /// Kernel counterpart: the transmit clean of a driver, over `xdp_return_frame_bulk` (Linux 7.3, `net/core/xdp.c`).
 #[derive(Debug)]
 pub struct TxCleaner {
     cleaner: Cleaner,
     returner: Option<Returner<Host>>,
+    /// The parts of one batch, so that those of one page are dropped together.
+    parts: Vec<PagePart<Host>>,
     live: Arc<Live>,
 }
 
@@ -75,10 +78,10 @@ impl TxCleaner {
     /// A cleaner that returns to the pool behind `pool`: through a [`Returner`] of its own if the pool has one left,
     /// by bulk puts otherwise.
     pub fn new(cleaner: Cleaner, pool: &PoolHandle<Host>, live: Arc<Live>) -> Self {
-        TxCleaner { cleaner, returner: pool.returner(), live }
+        TxCleaner { cleaner, returner: pool.returner(), parts: Vec::with_capacity(CLEAN_BATCH), live }
     }
 
-    /// Cleans until the device and the poster have left and every page is back.
+    /// Cleans until the device and the poster have left and every buffer is back.
     pub fn run(mut self) {
         loop {
             // In this order: what a party did before it left is there once we see that it has left.
@@ -96,28 +99,31 @@ impl TxCleaner {
 
     /// Takes back one batch: what is complete, and if the device left, what it never came to. Returns how many.
     fn clean(&mut self) -> usize {
-        let mut batch = PageBatch::<CLEAN_BATCH>::new();
-        while batch.len() < CLEAN_BATCH {
-            let Some(Completed { page, completion, .. }) =
+        let mut pages = PageBatch::<CLEAN_BATCH>::new();
+        let mut buffers = 0;
+        while buffers < CLEAN_BATCH {
+            let Some(Completed { buffer, completion, .. }) =
                 self.cleaner.take().or_else(|| self.cleaner.take_abandoned())
             else {
                 break;
             };
+            buffers += 1;
             self.live.cleaned.unsent.add(usize::from(completion == Completion::Failed));
-            if let Err(page) = batch.push(page) {
-                // Cannot be: the loop's bound is the batch's. The page goes home by itself.
-                drop(page);
+            match buffer {
+                // It has room: the loop's bound is the batch's. If it had not, the page would go home by itself.
+                Buffer::Page(page) => drop(pages.push(page)),
+                Buffer::Part(part) => self.parts.push(part),
             }
         }
-        let pages = batch.len();
-        if pages > 0 {
-            self.live.cleaned.pages.add(pages);
+        defrag_all(self.parts.drain(..), |page| drop(pages.push(page)));
+        if buffers > 0 {
+            self.live.cleaned.buffers.add(buffers);
             self.live.cleaned.batches.add(1);
             match &mut self.returner {
-                Some(returner) => returner.put_batch(&mut batch),
-                None => drop(batch),
+                Some(returner) => returner.put_batch(&mut pages),
+                None => drop(pages),
             }
         }
-        pages
+        buffers
     }
 }

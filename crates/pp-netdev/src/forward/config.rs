@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use crate::nic::OnNoBuffer;
+use crate::rx_queue::Buffers;
 use crate::stop::StopFlag;
 
 /// Descriptors in a ring where nothing else is said: enough for a device to go on while its driver is scheduled out,
@@ -18,7 +19,11 @@ pub struct ForwardConfig {
     pub rx_ring: NonZeroU32,
     /// Descriptors in the transmit ring.
     pub tx_ring: NonZeroU32,
-    /// What the receiving device does when no page is posted.
+    /// What the receive ring is filled with at first.
+    pub buffers: Buffers,
+    /// And with what from half of the run on, while packets go on coming; `None` for no change.
+    pub change_to: Option<Buffers>,
+    /// What the receiving device does when no buffer is posted.
     pub on_no_buffer: OnNoBuffer,
     /// End after so many frames were taken from the source.
     pub limit: Option<NonZeroU64>,
@@ -37,6 +42,8 @@ impl Default for ForwardConfig {
         ForwardConfig {
             rx_ring: RING,
             tx_ring: RING,
+            buffers: Buffers::Pages,
+            change_to: None,
             on_no_buffer: OnNoBuffer::Wait,
             limit: None,
             duration: None,
@@ -47,9 +54,9 @@ impl Default for ForwardConfig {
     }
 }
 
-/// When a tenth of a run is over.
+/// A point on the way through a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tenth {
+pub(super) enum Mark {
     /// After so many packets.
     Packets(u64),
     /// After so long.
@@ -59,11 +66,12 @@ pub(super) enum Tenth {
 }
 
 impl ForwardConfig {
-    pub(super) fn tenth(&self) -> Tenth {
+    /// When one of so many equal parts of the run is over.
+    pub(super) fn after_one_of(&self, parts: u32) -> Mark {
         match (self.limit.into_iter().chain(self.expected).min(), self.duration) {
-            (Some(packets), _) => Tenth::Packets(packets.get().div_ceil(10)),
-            (None, Some(duration)) => Tenth::Time(duration / 10),
-            (None, None) => Tenth::Unknown,
+            (Some(packets), _) => Mark::Packets(packets.get().div_ceil(u64::from(parts))),
+            (None, Some(duration)) => Mark::Time(duration / parts),
+            (None, None) => Mark::Unknown,
         }
     }
 }
@@ -73,16 +81,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenth_is_counted_where_the_count_is_known_and_timed_otherwise() {
+    fn a_part_is_counted_where_the_count_is_known_and_timed_otherwise() {
         let mut config = ForwardConfig::default();
-        assert_eq!(config.tenth(), Tenth::Unknown);
+        assert_eq!(config.after_one_of(10), Mark::Unknown);
         config.duration = Some(Duration::from_secs(5));
-        assert_eq!(config.tenth(), Tenth::Time(Duration::from_millis(500)));
+        assert_eq!(config.after_one_of(10), Mark::Time(Duration::from_millis(500)));
+        assert_eq!(config.after_one_of(2), Mark::Time(Duration::from_millis(2500)));
         config.expected = NonZeroU64::new(1000);
-        assert_eq!(config.tenth(), Tenth::Packets(100));
+        assert_eq!(config.after_one_of(10), Mark::Packets(100));
         config.limit = NonZeroU64::new(55);
-        assert_eq!(config.tenth(), Tenth::Packets(6));
+        assert_eq!(config.after_one_of(10), Mark::Packets(6));
         config.limit = NonZeroU64::new(5000);
-        assert_eq!(config.tenth(), Tenth::Packets(100));
+        assert_eq!(config.after_one_of(10), Mark::Packets(100));
     }
 }

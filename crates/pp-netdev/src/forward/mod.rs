@@ -13,6 +13,7 @@
 
 mod config;
 mod error;
+mod phases;
 mod report;
 mod watch;
 
@@ -35,6 +36,8 @@ use crate::window::DmaWindow;
 
 pub use config::ForwardConfig;
 pub use error::ForwardError;
+pub use phases::Phase;
+use phases::Phases;
 pub use report::{PoolReport, Progress, Report, Traffic};
 use watch::Watch;
 
@@ -100,6 +103,7 @@ pub struct Forwarder<P> {
 struct Outcome {
     rx: RxQueue,
     result: Result<(), NapiError>,
+    phases: Vec<Phase>,
     provider_allocs_at_10_percent: Option<usize>,
 }
 
@@ -147,10 +151,11 @@ impl<P: Program> Forwarder<P> {
         let rx_device = RxDevice::new(rx_end, Arc::clone(&window), Arc::clone(&live), config.on_no_buffer);
         let tx_device = TxDevice::new(tx_end, Arc::clone(&window), Arc::clone(&live));
         let cleaner = TxCleaner::new(tx_cleaner, &handle, Arc::clone(&live));
-        let rx_queue = RxQueue::new(pool, rx_poster, rx_cleaner);
+        let mut rx_queue = RxQueue::new(pool, rx_poster, rx_cleaner);
+        rx_queue.set_buffers(config.buffers);
         let napi = Napi::new(rx_queue, TxQueue::new(tx_poster), program, Arc::clone(&live));
 
-        let watch = Watch::new(config.tenth());
+        let watch = Watch::new(&config);
         // A flag of its own, so that the caller can tell its stop from ours.
         let stop = &config.stop.child();
         let start = Instant::now();
@@ -162,15 +167,18 @@ impl<P: Program> Forwarder<P> {
             let rx_thread = watch.spawn(scope, "rx0-device", move || rx_device.run(source, limit, stop))?;
             let tx_thread = watch.spawn(scope, "tx0-device", move || tx_device.run(sink))?;
             let clean_thread = watch.spawn(scope, "tx0-clean", move || cleaner.run())?;
-            let tenth = watch.tenth();
+            let (tenth, half, change_to, counters) = (watch.tenth(), watch.half(), config.change_to, &*live);
             let napi_thread = watch.spawn(scope, "rx0-napi", move || {
                 let mut provider_allocs_at_10_percent = None;
-                let (rx, result) = napi.run(&napi_bell, stop, |rx, live| {
-                    if provider_allocs_at_10_percent.is_none() && tenth.is_over(live) {
+                let mut phases = Phases::new(change_to);
+                let (mut rx, result) = napi.run(&napi_bell, stop, |rx, live| {
+                    if provider_allocs_at_10_percent.is_none() && tenth.is_passed(live) {
                         provider_allocs_at_10_percent = Some(rx.pool().stats().hold);
                     }
+                    phases.after_poll(rx, live, || half.is_passed(live));
                 });
-                Outcome { rx, result, provider_allocs_at_10_percent }
+                let phases = phases.finish(&mut rx, counters);
+                Outcome { rx, result, phases, provider_allocs_at_10_percent }
             })?;
 
             watch.until_all_ended(&config, stop, start, || {
@@ -194,16 +202,17 @@ impl<P: Program> Forwarder<P> {
             polled.result?;
 
             let stats = polled.rx.pool().stats();
+            let (provider, posted) = (polled.rx.pool().provider(), polled.rx.posted() as usize);
             let report = PoolReport {
                 name: handle.name().to_owned(),
                 stats,
-                provider: polled.rx.pool().provider(),
-                posted: polled.rx.posted() as usize,
+                provider,
+                posted,
                 in_use: stats.in_use(),
+                lost: polled.rx.close().stats().in_use(),
                 provider_allocs_at_10_percent: polled.provider_allocs_at_10_percent,
             };
-            drop(polled.rx.close());
-            Ok(Report { traffic, seconds, pools: vec![report], faults: window.faults() })
+            Ok(Report { traffic, seconds, phases: polled.phases, pools: vec![report], faults: window.faults() })
         })
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pp_core::{Description, Stats};
 
+use super::phases::Phase;
 use crate::counters::Live;
 use crate::window::Faults;
 
@@ -23,15 +24,15 @@ pub struct Traffic {
     pub dropped: u64,
     /// Dropped by the program's verdict.
     pub dropped_by_program: u64,
-    /// Larger than a page.
+    /// Larger than the buffer.
     pub rx_length_errors: u64,
-    /// Found no page posted.
+    /// Found no buffer posted.
     pub rx_missed: u64,
     /// Lost because a device could not reach their page; [`Report::faults`] says why.
     pub dma_faults: u64,
     /// Received but not sent, because the transmitting device was gone.
     pub unsent: u64,
-    /// Pages that lie in the receive ring.
+    /// Buffers that lie in the receive ring.
     pub posted: u64,
 }
 
@@ -86,10 +87,12 @@ pub struct PoolReport {
     pub stats: Stats,
     /// What its provider said of itself, with these pages out.
     pub provider: Description,
-    /// Pages that lie in the receive ring.
+    /// Buffers that lie in the receive ring.
     pub posted: usize,
-    /// Pages out of the pool. The same as `posted`, or a page was lost on the way.
+    /// Pages out of the pool: as many as buffers are posted, where each has a page of its own.
     pub in_use: usize,
+    /// Pages still out once the receive ring had given back what was posted: 0, or they were lost on the way.
+    pub lost: usize,
     /// Pages obtained from the provider when a tenth of the run was over. `None` if nobody could say when that was, or
     /// the run ended before.
     pub provider_allocs_at_10_percent: Option<usize>,
@@ -103,6 +106,8 @@ pub struct Report {
     pub traffic: Traffic,
     /// From the start of the threads to the end of the last one, in seconds.
     pub seconds: f64,
+    /// The parts of the run by what was posted: one, unless the buffers were changed half way.
+    pub phases: Vec<Phase>,
     /// One a queue.
     pub pools: Vec<PoolReport>,
     /// Accesses of the devices that their window refused.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use super::config::{ForwardConfig, Tenth};
+use super::config::{ForwardConfig, Mark};
 use super::error::ForwardError;
 use crate::counters::Live;
 use crate::stop::StopFlag;
@@ -25,13 +25,19 @@ pub(super) struct Watch {
     /// | n > 0 | n threads have not ended |
     /// | 0 | all have; their work happened before |
     running: AtomicUsize,
+    tenth: Milestone,
+    half: Milestone,
+    waiter: Thread,
+}
+
+/// A point on the way through a run, and whether it is passed.
+pub(super) struct Milestone {
+    mark: Mark,
     /// | state | meaning |
     /// |---|---|
-    /// | false | a tenth of the time is not over, or a tenth is not a matter of time |
-    /// | true | it is over |
-    tenth_of_time: AtomicBool,
-    tenth: Tenth,
-    waiter: Thread,
+    /// | false | its time is not over, or it is not a matter of time |
+    /// | true | its time is over |
+    time_over: AtomicBool,
 }
 
 /// Says that a thread has ended, however it did.
@@ -45,29 +51,46 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Says whether a tenth of the run is over.
-#[derive(Clone, Copy)]
-pub(super) struct TenthOfRun<'a>(&'a Watch);
+impl Milestone {
+    fn new(mark: Mark) -> Self {
+        Milestone { mark, time_over: AtomicBool::new(false) }
+    }
 
-impl TenthOfRun<'_> {
-    pub(super) fn is_over(&self, live: &Live) -> bool {
-        match self.0.tenth {
-            Tenth::Packets(packets) => live.napi.received.get() as u64 >= packets,
+    /// Whether it is passed. On the poll loop's thread, which counts the packets.
+    pub(super) fn is_passed(&self, live: &Live) -> bool {
+        match self.mark {
+            Mark::Packets(packets) => live.napi.received.get() as u64 >= packets,
             // Relaxed: a hint that it is time to look at a clock's figure; nothing is handed over.
-            Tenth::Time(_) => self.0.tenth_of_time.load(Ordering::Relaxed),
-            Tenth::Unknown => false,
+            Mark::Time(_) => self.time_over.load(Ordering::Relaxed),
+            Mark::Unknown => false,
         }
+    }
+
+    /// Notes that the time is over, if it is at `now`; else says when to look again.
+    fn note(&self, now: Duration) -> Option<Duration> {
+        let Mark::Time(time) = self.mark else { return None };
+        if now >= time {
+            self.time_over.store(true, Ordering::Relaxed);
+        }
+        (now < time).then_some(time)
     }
 }
 
 impl Watch {
     /// A watch kept by the current thread.
-    pub(super) fn new(tenth: Tenth) -> Self {
-        Watch { running: AtomicUsize::new(0), tenth_of_time: AtomicBool::new(false), tenth, waiter: thread::current() }
+    pub(super) fn new(config: &ForwardConfig) -> Self {
+        let [tenth, half] = [10, 2].map(|parts| Milestone::new(config.after_one_of(parts)));
+        Watch { running: AtomicUsize::new(0), tenth, half, waiter: thread::current() }
     }
 
-    pub(super) fn tenth(&self) -> TenthOfRun<'_> {
-        TenthOfRun(self)
+    /// A tenth of the run.
+    pub(super) fn tenth(&self) -> &Milestone {
+        &self.tenth
+    }
+
+    /// Half of the run.
+    pub(super) fn half(&self) -> &Milestone {
+        &self.half
     }
 
     /// Starts a thread that is watched.
@@ -103,14 +126,8 @@ impl Watch {
         while self.running.load(Ordering::Acquire) > 0 {
             let now = start.elapsed();
             let mut wake = next_observation;
-            if let Tenth::Time(tenth) = self.tenth
-                && !self.tenth_of_time.load(Ordering::Relaxed)
-            {
-                if now >= tenth {
-                    self.tenth_of_time.store(true, Ordering::Relaxed);
-                } else {
-                    wake = wake.min(tenth);
-                }
+            for milestone in [&self.tenth, &self.half] {
+                wake = wake.min(milestone.note(now).unwrap_or(wake));
             }
             if let Some(end) = config.duration.filter(|_| !stop.is_set()) {
                 if now >= end {

@@ -10,7 +10,7 @@ use crate::ring::{Completion, DeviceEnd, Work};
 use crate::stop::StopFlag;
 use crate::window::DmaWindow;
 
-/// What the device does with a frame when no page is posted.
+/// What the device does with a frame when no buffer is posted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnNoBuffer {
     /// Holds the wire until the driver posts one or leaves: nothing is lost while it is there, as with Ethernet flow
@@ -21,7 +21,7 @@ pub enum OnNoBuffer {
     Drop,
 }
 
-/// Takes frames off the wire and writes them into posted pages.
+/// Takes frames off the wire and writes them into posted buffers.
 #[derive(Debug)]
 pub struct RxDevice {
     ring: DeviceEnd,
@@ -39,8 +39,8 @@ impl RxDevice {
     /// Receives until the source is at its end, `limit` frames were taken from it, `stop` is set or the driver left.
     ///
     /// A frame that was taken from the source is delivered even if `stop` is set meanwhile, unless the driver leaves
-    /// before it has a page for it: then it is missed. A device that [waits](OnNoBuffer::Wait) for a page does not look
-    /// at `stop`; its driver does, and leaves if no page comes ([`Napi::run`](crate::Napi::run)).
+    /// before it has a buffer for it: then it is missed. A device that [waits](OnNoBuffer::Wait) for one does not look
+    /// at `stop`; its driver does, and leaves if none comes ([`Napi::run`](crate::Napi::run)).
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl RxDevice {
         Ok(())
     }
 
-    /// The next posted page, waited for if that is how the device was set up. `None` then means that the driver left.
+    /// The next posted buffer, waited for if that is how the device was set up. `None` then means that the driver left.
     fn buffer(&self) -> Option<Work> {
         if let Some(work) = self.ring.work() {
             return Some(work);
@@ -82,15 +82,16 @@ impl RxDevice {
 
     fn receive(&mut self, frame: Frame<'_>, work: Work) {
         if frame.bytes.len() > work.len as usize {
-            // As hardware does with a frame beyond its limit: counted, and the page stays for the next one.
+            // As hardware does with a frame beyond its limit: counted, and the buffer stays for the next one.
             self.live.rx.length_errors.add(1);
             return;
         }
-        // SAFETY: (1) the address is that of a page that was posted: the pool mapped the page's unit under it and
-        // unmaps it before the unit goes home, or the provider did (obligation 6 of `MemoryProvider`). Under it this
-        // window therefore reaches that unit or nothing, and the unit's memory is valid while it is out (obligation 2);
-        // (2) the descriptor is ours, so its page was consumed by `Poster::post` and is given back by `complete` below;
-        // in between nobody has a reference to its bytes, and no other device has its address.
+        // SAFETY: (1) the address is that of a buffer that was posted: the pool mapped its page's unit and unmaps it
+        // before the unit goes home, or the provider did (obligation 6 of `MemoryProvider`). At it this window therefore
+        // reaches that unit or nothing, and the unit's memory is valid while it is out (obligation 2); (2) the
+        // descriptor is ours, so its buffer was consumed by `Poster::post` and is given back by `complete` below; the
+        // frame is no longer than the room that was posted, which is the buffer's; in between nobody has a reference
+        // to the buffer's bytes, and no other device has their address.
         let written = unsafe { self.window.write(work.addr, 0, frame.bytes) };
         let (completion, len) = match written {
             Ok(()) => (Completion::Done, frame.bytes.len() as u32),

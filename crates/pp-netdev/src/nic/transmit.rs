@@ -11,14 +11,14 @@ use crate::window::DmaWindow;
 /// Completions before the driver is interrupted, if there is that much to do: its bell costs a fence.
 const COALESCE: u32 = 32;
 
-/// Reads posted pages and sends them over the wire, in the order in which they were posted.
+/// Reads posted buffers and sends them over the wire, in the order in which they were posted.
 #[derive(Debug)]
 pub struct TxDevice {
     ring: DeviceEnd,
     window: Arc<DmaWindow>,
     live: Arc<Live>,
-    /// The device's own memory, between the page and the wire: grows to the largest frame, which is no larger than a
-    /// page ([`PostError::TooLong`](crate::ring::PostError::TooLong)).
+    /// The device's own memory, between the buffer and the wire: grows to the largest frame, which is no larger than its
+    /// buffer ([`PostError::TooLong`](crate::ring::PostError::TooLong)).
     fifo: Vec<u8>,
 }
 
@@ -69,9 +69,10 @@ impl TxDevice {
             self.fifo.resize(len, 0);
         }
         let bytes = &mut self.fifo[..len];
-        // SAFETY: (1) as in `RxDevice::receive`: under a posted page's address this window reaches the page's unit,
+        // SAFETY: (1) as in `RxDevice::receive`: at a posted buffer's address this window reaches its page's unit,
         // which is out and valid, or nothing (obligations 2 and 6 of `MemoryProvider`); (2) the descriptor is ours, so
-        // its page was consumed by `Poster::post` and is given back by `complete`; in between nobody writes its bytes.
+        // its buffer, which is no shorter than `len`, was consumed by `Poster::post` and is given back by `complete`; in
+        // between nobody writes its bytes.
         if unsafe { self.window.read(work.addr, 0, bytes) }.is_err() {
             // The window has counted what was wrong; here it is one more frame that did not go out.
             self.live.tx.faults.add(1);

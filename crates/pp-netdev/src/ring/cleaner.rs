@@ -1,22 +1,21 @@
-//! The driver's end of a ring that takes pages back.
-
-use pp_core::{Host, Page};
+//! The driver's end of a ring that takes buffers back.
 
 use super::{Completion, DONE, EMPTY, FAILED, Left, POSTED, Ring};
+use crate::buffer::Buffer;
 use crate::sync::{Arc, Ordering, broken, unless};
 
-/// The driver's end that takes pages back.
+/// The driver's end that takes buffers back.
 #[derive(Debug)]
 pub struct Cleaner {
     ring: Arc<Ring>,
     head: usize,
 }
 
-/// A page that came back from the device.
+/// A buffer that came back from the device.
 #[derive(Debug)]
 pub struct Completed {
-    /// The page, the driver's again.
-    pub page: Page<Host>,
+    /// The buffer, the driver's again.
+    pub buffer: Buffer,
     /// Bytes received or transmitted.
     pub len: u32,
     /// As the device or the poster wrote it.
@@ -37,7 +36,7 @@ impl Cleaner {
         matches!(self.ring.slots[self.head].state(Ordering::Acquire), DONE | FAILED)
     }
 
-    /// Takes back the next page that the device has completed.
+    /// Takes back the next buffer that the device has completed.
     #[inline]
     pub fn take(&mut self) -> Option<Completed> {
         let slot = &self.ring.slots[self.head];
@@ -50,9 +49,9 @@ impl Cleaner {
         self.empty(completion)
     }
 
-    /// Takes back the next page that the device has not completed and never will, because it left.
+    /// Takes back the next buffer that the device has not completed and never will, because it left.
     ///
-    /// `None` while the device is there or another page is complete.
+    /// `None` while the device is there or another buffer is complete.
     pub fn take_abandoned(&mut self) -> Option<Completed> {
         if !broken("abandoning before the device left") {
             self.device_left()?;
@@ -69,16 +68,16 @@ impl Cleaner {
         let (len, mark) = (slot.len.load(Ordering::Relaxed), slot.mark.load(Ordering::Relaxed));
         // SAFETY: the callers loaded a state other than `EMPTY` with Acquire, `POSTED` only after the device had left;
         // from there on only the one cleaner moves the descriptor, which it does below.
-        let page = unsafe { slot.reclaim() }?;
+        let buffer = unsafe { slot.reclaim() }?;
         // Release: pairs with the Acquire in `Poster::has_room`.
         if !broken("a page that is taken and stays") {
             slot.pass(EMPTY, unless("emptying without Release", Ordering::Release));
         }
         self.head = self.ring.after(self.head);
-        Some(Completed { page, len, mark, completion })
+        Some(Completed { buffer, len, mark, completion })
     }
 
-    /// Returns when a page is complete, or the device has left; if it had left already, when the poster has too.
+    /// Returns when a buffer is complete, or the device has left; if it had left already, when the poster has too.
     pub fn wait(&self) {
         let device_left = self.device_left().is_some();
         self.ring.bells.cleaner.wait(|| {
@@ -106,7 +105,7 @@ impl Cleaner {
         self.ring.poster.left()
     }
 
-    /// Leaves with every page taken back.
+    /// Leaves with every buffer taken back.
     pub fn finish(self) {
         self.leave(Left::Complete);
     }

@@ -2,12 +2,12 @@
 //!
 //! Real NICs have one ring a queue and direction: the driver writes an address and a length into a descriptor and flips
 //! its ownership flag, the device does its work and flips it back. So do these. Three parties walk round the circle in
-//! the same order: the [`Poster`] gives pages to the device, the [`DeviceEnd`] works on them, the [`Cleaner`] takes
+//! the same order: the [`Poster`] gives buffers to the device, the [`DeviceEnd`] works on them, the [`Cleaner`] takes
 //! them back. A receive queue holds both driver ends; on a transmit queue they belong to two threads.
 //!
-//! A page that is posted is no `Page` any more ([`Page::into_raw`]): no CPU reference to its bytes can exist while the
-//! device may write them. The ring keeps the raw page as drivers keep it in their `rx_buf` arrays, and turns what is
-//! left into pages again when the last end is gone, so that a panic strands none.
+//! A buffer that is posted, a page or a part of one, is no [`Buffer`] any more: no CPU reference to its bytes can exist
+//! while the device may write them. The ring keeps it raw, as drivers keep it in their `rx_buf` arrays, and turns what is
+//! left into buffers again when the last end is gone, so that a panic strands none.
 //!
 //! # Ordering
 //!
@@ -20,44 +20,48 @@ mod device;
 mod poster;
 
 use std::num::NonZeroU32;
+use std::ptr::NonNull;
 // Not the facade's: a descriptor's contents are its owner's alone, which its canary checks. The flag decides.
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
-use pp_core::{Descriptor, Host, Page};
+use pp_core::{Descriptor, RawPart};
 
 use crate::bell::Bell;
+use crate::buffer::Buffer;
 use crate::sync::{Arc, AtomicU8, Canary, Clock, MODEL, Ordering, broken, unless};
 pub use cleaner::{Cleaner, Completed};
 pub use device::{Completion, DeviceEnd, Work};
 pub use poster::{PostError, Poster};
 
-/// One descriptor. The device reads and writes all of it but `page`.
+/// One descriptor. The device reads and writes all of it but the raw buffer, the last three.
 #[derive(Debug)]
-#[repr(C, align(32))]
+#[repr(C)]
 struct Slot {
     /// Whose turn it is.
     ///
     /// | state | the descriptor is | who moves it on |
     /// |---|---|---|
-    /// | `EMPTY` | the driver's, without a page | the poster, to `POSTED` |
+    /// | `EMPTY` | the driver's, without a buffer | the poster, to `POSTED` |
     /// | `POSTED` | the device's | the device, to `DONE` or `FAILED`; the cleaner, once the device is gone, to `EMPTY` |
     /// | `DONE` | the driver's, worked on | the cleaner, to `EMPTY` |
     /// | `FAILED` | the driver's, the device could not do it | the cleaner, to `EMPTY` |
     state: AtomicU8,
     clock: Clock,
-    /// Stands for the four words below under a model checker.
+    /// Stands for the words below under a model checker.
     contents: Canary,
     /// Bytes: room to receive into or length to transmit when posted, received when done.
     len: AtomicU32,
-    /// Where the device finds the page.
+    /// Where the device finds the buffer.
     addr: AtomicU64,
     /// Carried along unread; see [`Frame::mark`](crate::Frame::mark).
     mark: AtomicU64,
-    /// The driver's raw page: not null exactly while the state is not `EMPTY`.
+    /// The buffer's page: not null exactly while the state is not `EMPTY`.
     page: AtomicPtr<Descriptor>,
+    /// Where in its page the buffer begins, and how long it is; a whole page says 0.
+    part: [AtomicU32; 2],
 }
 
-const _: () = assert!(MODEL || size_of::<Slot>() == 32, "two descriptors to a cache line");
+const _: () = assert!(MODEL || size_of::<Slot>() == 40, "three descriptors to two cache lines");
 
 const EMPTY: u8 = 0;
 const POSTED: u8 = 1;
@@ -147,6 +151,7 @@ pub fn ring(len: NonZeroU32, bells: Bells) -> (Poster, DeviceEnd, Cleaner) {
         addr: AtomicU64::new(0),
         mark: AtomicU64::new(0),
         page: AtomicPtr::new(std::ptr::null_mut()),
+        part: [AtomicU32::new(0), AtomicU32::new(0)],
     };
     let ring = Arc::new(Ring {
         slots: (0..len.get()).map(|_| slot()).collect(),
@@ -181,18 +186,29 @@ impl Slot {
         self.state.store(state, ordering);
     }
 
-    /// Turns the raw page back into a page.
+    /// Keeps the buffer as raw words. Before it is passed on.
+    #[inline]
+    fn keep(&self, buffer: Buffer) {
+        let RawPart { descriptor, offset, len } = buffer.into_raw();
+        self.page.store(descriptor.as_ptr(), Ordering::Relaxed);
+        self.part[0].store(offset, Ordering::Relaxed);
+        self.part[1].store(len, Ordering::Relaxed);
+    }
+
+    /// Turns the raw words back into a buffer.
     ///
     /// # Safety
     ///
     /// The state is not `EMPTY`, was loaded with Acquire, is not `POSTED` unless the device is gone, and the caller is
     /// the one party that may move the descriptor to `EMPTY`, which it does next.
     #[inline]
-    unsafe fn reclaim(&self) -> Option<Page<Host>> {
+    unsafe fn reclaim(&self) -> Option<Buffer> {
         self.contents.enter();
-        let page = std::ptr::NonNull::new(self.page.load(Ordering::Relaxed))?;
-        // SAFETY: the poster stored what `into_raw` gave it, and by the caller's promise it is taken out once.
-        Some(unsafe { Page::from_raw(page) })
+        let descriptor = NonNull::new(self.page.load(Ordering::Relaxed))?;
+        let [offset, len] = self.part.each_ref().map(|word| word.load(Ordering::Relaxed));
+        // SAFETY: `keep` stored what `into_raw` gave it, of a buffer that was not empty; by the caller's promise it is
+        // taken out once.
+        Some(unsafe { Buffer::from_raw(RawPart { descriptor, offset, len }) })
     }
 }
 
@@ -201,7 +217,7 @@ impl Drop for Ring {
         for slot in &self.slots {
             // Relaxed: the reference count of the ring ordered every end's last touch before this.
             if slot.state(Ordering::Relaxed) != EMPTY && !broken("a ring that ends with its pages") {
-                // SAFETY: no end is left, so nobody else moves the descriptor; the page goes home by the shared path.
+                // SAFETY: no end is left, so nobody else moves the descriptor; the buffer goes home by the shared path.
                 drop(unsafe { slot.reclaim() });
             }
         }

@@ -1,29 +1,30 @@
-//! The driver's end of a ring that gives pages to the device.
+//! The driver's end of a ring that gives buffers to the device.
 
 use std::fmt;
 
-use pp_core::{Host, Page};
-
 use super::{EMPTY, Left, POSTED, Ring};
+use crate::buffer::Buffer;
 use crate::sync::{Arc, Ordering, unless};
 
-/// The driver's end that gives pages to the device.
+/// The driver's end that gives buffers to the device.
 #[derive(Debug)]
 pub struct Poster {
     ring: Arc<Ring>,
     tail: usize,
 }
 
-/// Why a page was not posted. The page comes back with it.
+/// Why a buffer was not posted. It comes back with the reason.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PostError {
     /// Every descriptor is in use.
-    Full(Page<Host>),
-    /// The page has no DMA address.
-    NotMapped(Page<Host>),
+    Full(Buffer),
+    /// Its page has no DMA address.
+    NotMapped(Buffer),
     /// It was to be posted for more bytes than it has.
-    TooLong(Page<Host>),
+    TooLong(Buffer),
+    /// It has no bytes.
+    Empty(Buffer),
 }
 
 // === impl Poster ===
@@ -45,32 +46,36 @@ impl Poster {
         self.ring.slots[self.tail].state(unless("posting without Acquire", Ordering::Acquire)) == EMPTY
     }
 
-    /// Gives `page` to the device: `len` bytes of room, or `len` bytes to transmit, at most the page's.
+    /// Gives `buffer` to the device: `len` bytes of room, or `len` bytes to transmit, at most the buffer's.
     ///
     /// The device finds it at once if it is awake; [`kick`](Poster::kick) wakes it.
     ///
     /// # Errors
     ///
-    /// [`PostError`], with the page.
+    /// [`PostError`], with the buffer.
     #[inline]
-    pub fn post(&mut self, page: Page<Host>, len: u32, mark: u64) -> Result<(), PostError> {
+    pub fn post(&mut self, buffer: impl Into<Buffer>, len: u32, mark: u64) -> Result<(), PostError> {
+        let buffer = buffer.into();
         if !self.has_room() {
-            return Err(PostError::Full(page));
+            return Err(PostError::Full(buffer));
         }
-        if len as usize > page.len() {
-            return Err(PostError::TooLong(page));
+        if buffer.is_empty() {
+            return Err(PostError::Empty(buffer));
         }
-        let Some(addr) = page.dma_addr() else {
-            return Err(PostError::NotMapped(page));
+        if len as usize > buffer.len() {
+            return Err(PostError::TooLong(buffer));
+        }
+        let Some(addr) = buffer.dma_addr() else {
+            return Err(PostError::NotMapped(buffer));
         };
         let slot = &self.ring.slots[self.tail];
         slot.contents.bury();
         slot.addr.store(addr.0, Ordering::Relaxed);
         slot.len.store(len, Ordering::Relaxed);
         slot.mark.store(mark, Ordering::Relaxed);
-        slot.page.store(page.into_raw().as_ptr(), Ordering::Relaxed);
+        slot.keep(buffer);
         // Release: pairs with the Acquire in `DeviceEnd::work` and `Cleaner::take`; hands the descriptor over, and
-        // with it whatever the CPU wrote into the page.
+        // with it whatever the CPU wrote into the buffer.
         slot.pass(POSTED, unless("posting without Release", Ordering::Release));
         self.tail = self.ring.after(self.tail);
         Ok(())
@@ -118,10 +123,13 @@ impl Drop for Poster {
 // === impl PostError ===
 
 impl PostError {
-    /// The page that was not posted.
-    pub fn into_page(self) -> Page<Host> {
+    /// The buffer that was not posted.
+    pub fn into_buffer(self) -> Buffer {
         match self {
-            PostError::Full(page) | PostError::NotMapped(page) | PostError::TooLong(page) => page,
+            PostError::Full(buffer)
+            | PostError::NotMapped(buffer)
+            | PostError::TooLong(buffer)
+            | PostError::Empty(buffer) => buffer,
         }
     }
 }
@@ -130,8 +138,9 @@ impl fmt::Display for PostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             PostError::Full(_) => "no descriptor of the ring is empty; clean completed ones first",
-            PostError::NotMapped(_) => "the page has no DMA address; build its pool with .dma(window, direction)",
-            PostError::TooLong(_) => "the length is larger than the page; post at most page.len() bytes",
+            PostError::NotMapped(_) => "the buffer has no DMA address; build its pool with .dma(window, direction)",
+            PostError::TooLong(_) => "the length is larger than the buffer; post at most buffer.len() bytes",
+            PostError::Empty(_) => "the buffer has no bytes; post one that has",
         })
     }
 }

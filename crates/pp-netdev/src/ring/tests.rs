@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::thread;
 
 use pp_core::doc::Heap;
-use pp_core::{DmaDirection, Home, PagePool};
+use pp_core::{DmaDirection, Fragmented, Home, Host, PagePart, PagePool};
 
 use super::*;
 use crate::window::DmaWindow;
@@ -35,8 +35,8 @@ fn a_descriptor_carries_address_length_and_mark_there_and_back() {
     assert!(device.work().is_none());
     let completed = cleaner.take().unwrap();
     assert_eq!((completed.len, completed.mark, completed.completion), (60, 8, Completion::Done));
-    assert_eq!(completed.page.dma_addr(), Some(addr));
-    pool.recycle_direct(completed.page);
+    assert_eq!(completed.buffer.dma_addr(), Some(addr));
+    drop(completed.buffer);
     assert_eq!(pool.stats().in_use(), 0);
 }
 
@@ -71,11 +71,52 @@ fn a_length_beyond_the_page_is_refused() {
     for too_long in [4097, u32::MAX] {
         let refused = poster.post(pool.alloc().unwrap(), too_long, 0);
         let Err(PostError::TooLong(page)) = refused else { panic!("{too_long} bytes of 4096 were posted") };
-        pool.recycle_direct(page);
+        drop(page);
     }
     assert!(device.work().is_none());
     poster.post(pool.alloc().unwrap(), 4096, 0).unwrap();
     assert_eq!(device.work().map(|work| work.len), Some(4096));
+}
+
+#[test]
+fn parts_of_pages_are_posted_where_they_lie() {
+    let mut pool = mapped_pool(2);
+    let (mut poster, mut device, mut cleaner) = ring(len(4), bells());
+    let page = pool.alloc().unwrap();
+    let start = page.dma_addr().unwrap().0;
+    let mut page = Fragmented::from(page);
+    let parts = [page.cut(1000).unwrap(), page.cut(96).unwrap()];
+    drop(page);
+    for part in parts {
+        let length = part.len() as u32;
+        let part = match poster.post(part, length + 1, 0) {
+            Err(PostError::TooLong(part)) => part,
+            other => panic!("{other:?}: more than the part has"),
+        };
+        poster.post(part, length, 0).unwrap();
+    }
+    let addresses: Vec<_> = std::iter::from_fn(|| {
+        let work = device.work()?;
+        device.complete(Completion::Done, work.len, 0);
+        Some((work.addr.0 - start, work.len))
+    })
+    .collect();
+    assert_eq!(addresses, [(0, 1000), (1000, 96)]);
+    for (offset, length) in [(0, 1000), (1000, 96)] {
+        let Buffer::Part(part) = cleaner.take().unwrap().buffer else { panic!("a part comes back as a part") };
+        assert_eq!((part.offset(), part.len()), (offset, length));
+    }
+    assert_eq!(pool.stats().in_use(), 0);
+}
+
+#[test]
+fn a_part_without_bytes_is_refused() {
+    let mut pool = mapped_pool(2);
+    let (mut poster, device, _cleaner) = ring(len(2), bells());
+    let mut part = PagePart::from(pool.alloc().unwrap());
+    let end = part.split_off(4096).unwrap();
+    let Err(error @ PostError::Empty(_)) = poster.post(end, 0, 0) else { panic!("nothing was posted") };
+    assert!(error.into_buffer().is_empty() && device.work().is_none());
 }
 
 #[test]
@@ -167,14 +208,14 @@ fn three_threads_keep_order_and_bytes() {
         });
         scope.spawn(move || {
             for expected in 0..packets {
-                let completed = loop {
+                let mut completed = loop {
                     match cleaner.take() {
                         Some(completed) => break completed,
                         None => cleaner.wait(),
                     }
                 };
                 assert_eq!(completed.mark, expected);
-                assert_eq!(completed.page[..8], (!expected).to_ne_bytes());
+                assert_eq!(completed.buffer.bytes_mut()[..8], (!expected).to_ne_bytes());
                 drop(completed);
                 cleaner.notify();
             }

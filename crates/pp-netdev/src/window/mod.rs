@@ -149,8 +149,8 @@ impl DmaWindow {
     /// # Safety
     ///
     /// If the address is mapped here, the memory of the unit that `map` was given is still valid, and its driver has
-    /// given the unit to the device: no reference to its bytes exists, and no other device reads or writes them, until
-    /// the device hands it back.
+    /// given these bytes of it to the device: no reference to them exists, and no other device reads or writes them, until
+    /// the device hands them back.
     pub unsafe fn write(&self, addr: DmaAddr, offset: usize, bytes: &[u8]) -> Result<(), DmaFault> {
         self.access(addr, offset, bytes.len(), |mapping, at| {
             // SAFETY: (1) `access` checked that `at + bytes.len()` lies in the mapping; (2) the memory of the
@@ -170,7 +170,7 @@ impl DmaWindow {
     /// # Safety
     ///
     /// If the address is mapped here, the memory of the unit that `map` was given is still valid, and its driver has
-    /// given the unit to the device: nobody writes its bytes until the device hands it back.
+    /// given these bytes of it to the device: nobody writes them until the device hands them back.
     pub unsafe fn read(&self, addr: DmaAddr, offset: usize, into: &mut [u8]) -> Result<(), DmaFault> {
         self.access(addr, offset, into.len(), |mapping, at| {
             if mapping.direction != DmaDirection::Bidirectional {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use pp_core::doc::Heap;
 use pp_core::sync::{Counter, UnsafeCell};
-use pp_core::{Descriptor, Dma, DmaAddr, DmaDirection, DmaError, Home, MemoryProvider, Page, PagePool};
-use pp_netdev::Bell;
+use pp_core::{Descriptor, Dma, DmaAddr, DmaDirection, DmaError, Home, MemoryProvider, PagePart, PagePool};
 use pp_netdev::ring::{Bells, Cleaner, Completed, Completion, DeviceEnd, Poster, ring};
+use pp_netdev::{Bell, Buffer};
 
 /// How large a run is.
 #[derive(Clone, Copy)]
@@ -56,7 +56,7 @@ pub(crate) struct Bench {
     pub(crate) provider: Home<Heap>,
     pub(crate) pool: PagePool,
     pub(crate) memory: Arc<Memory>,
-    pub(crate) pages: Vec<Page>,
+    pub(crate) buffers: Vec<Buffer>,
     pub(crate) bells: [Arc<Bell>; 3],
     pub(crate) ends: (Poster, DeviceEnd, Cleaner),
 }
@@ -74,11 +74,16 @@ impl Bench {
             .dma(memory.clone(), DmaDirection::Bidirectional)
             .build()
             .unwrap();
-        let pages = (0..pages).map(|_| pool.alloc().unwrap()).collect();
+        // Of both kinds.
+        let buffers = (0..pages).map(|at| {
+            let page = pool.alloc().unwrap();
+            if at % 2 == 0 { Buffer::from(page) } else { Buffer::from(PagePart::from(page)) }
+        });
+        let buffers = buffers.collect();
         let bells = [(); 3].map(|()| Arc::new(Bell::new()));
         let [poster, device, cleaner] = bells.clone();
         let ends = ring(size.descriptors.try_into().unwrap(), Bells { poster, device, cleaner });
-        Bench { provider, pool, memory, pages, bells, ends }
+        Bench { provider, pool, memory, buffers, bells, ends }
     }
 }
 
@@ -93,7 +98,7 @@ pub(crate) fn all_home(provider: &Home<Heap>, pool: PagePool) {
 /// Checks what came out of a ring: in order, and if the device says that it is done, with what the device wrote.
 pub(crate) fn check(completed: &Completed, expected: u64, memory: &Memory) {
     assert_eq!(completed.mark, expected, "out of order");
-    let word = memory.read(completed.page.dma_addr().unwrap());
+    let word = memory.read(completed.buffer.dma_addr().unwrap());
     assert!(word == !expected || (completed.completion == Completion::Failed && word == expected), "not its bytes");
 }
 

@@ -34,23 +34,23 @@ pub(crate) type Steps = (u64, u64, u64);
 
 /// Three parties that look a few times each and never wait; what they leave in the ring goes home with it.
 pub(crate) fn there_and_back(size: Size) -> Steps {
-    let Bench { provider, pool, memory, mut pages, ends: (mut poster, mut device, mut cleaner), .. } =
+    let Bench { provider, pool, memory, mut buffers, ends: (mut poster, mut device, mut cleaner), .. } =
         Bench::new(size, size.packets);
     let posting = {
         let memory = memory.clone();
         thread::spawn(move || {
             let mut posted = 0;
-            while let Some(page) = pages.pop() {
-                memory.write(page.dma_addr().unwrap(), posted);
-                match poster.post(page, 8, posted) {
+            while let Some(buffer) = buffers.pop() {
+                memory.write(buffer.dma_addr().unwrap(), posted);
+                match poster.post(buffer, 8, posted) {
                     Ok(()) => posted += 1,
                     Err(full) => {
-                        pages.push(full.into_page());
+                        buffers.push(full.into_buffer());
                         break;
                     }
                 }
             }
-            (posted, pages, poster)
+            (posted, buffers, poster)
         })
     };
     let working = {
@@ -71,7 +71,7 @@ pub(crate) fn there_and_back(size: Size) -> Steps {
         for _ in 0..size.packets {
             if let Some(completed) = cleaner.take() {
                 check(&completed, taken.len() as u64, &memory);
-                taken.push(completed.page);
+                taken.push(completed.buffer);
             }
         }
         (taken, cleaner)
@@ -87,7 +87,7 @@ pub(crate) fn there_and_back(size: Size) -> Steps {
 
 /// Three parties that sleep until they are rung for, and get everything through. Returns how often each one slept.
 pub(crate) fn rung_through(size: Size) -> [usize; 3] {
-    let Bench { provider, pool, memory, mut pages, bells, ends: (mut poster, device, mut cleaner) } =
+    let Bench { provider, pool, memory, mut buffers, bells, ends: (mut poster, device, mut cleaner) } =
         Bench::new(size, size.packets);
     let posting = {
         let (memory, [bell, ..]) = (memory.clone(), bells);
@@ -98,9 +98,9 @@ pub(crate) fn rung_through(size: Size) -> [usize; 3] {
                     waits += 1;
                     bell.wait(|| poster.has_room());
                 }
-                let page = pages.pop().unwrap();
-                memory.write(page.dma_addr().unwrap(), mark);
-                poster.post(page, 8, mark).unwrap();
+                let buffer = buffers.pop().unwrap();
+                memory.write(buffer.dma_addr().unwrap(), mark);
+                poster.post(buffer, 8, mark).unwrap();
                 poster.kick();
             }
             poster.finish();
@@ -117,7 +117,7 @@ pub(crate) fn rung_through(size: Size) -> [usize; 3] {
             match cleaner.take() {
                 Some(completed) => {
                     check(&completed, taken.len() as u64, &memory);
-                    taken.push(completed.page);
+                    taken.push(completed.buffer);
                     cleaner.notify();
                 }
                 None => {
@@ -138,7 +138,7 @@ pub(crate) fn rung_through(size: Size) -> [usize; 3] {
 /// A receive queue's form: one thread posts and takes back, with one bell, against the device. Returns how often each of
 /// the two slept.
 pub(crate) fn driver_and_device(size: Size) -> [usize; 2] {
-    let Bench { provider, pool, memory, mut pages, ends: (mut poster, device, mut cleaner), .. } =
+    let Bench { provider, pool, memory, mut buffers, ends: (mut poster, device, mut cleaner), .. } =
         Bench::new(size, u64::from(size.descriptors));
     let working = {
         let memory = memory.clone();
@@ -148,16 +148,16 @@ pub(crate) fn driver_and_device(size: Size) -> [usize; 2] {
         let (mut posted, mut taken, mut waits) = (0, 0, 0);
         while taken < size.packets {
             while posted < size.packets && poster.has_room() {
-                let page = pages.pop().unwrap();
-                memory.write(page.dma_addr().unwrap(), posted);
-                poster.post(page, 8, posted).unwrap();
+                let buffer = buffers.pop().unwrap();
+                memory.write(buffer.dma_addr().unwrap(), posted);
+                poster.post(buffer, 8, posted).unwrap();
                 posted += 1;
             }
             poster.kick();
             match cleaner.take() {
                 Some(completed) => {
                     check(&completed, taken, &memory);
-                    pages.push(completed.page);
+                    buffers.push(completed.buffer);
                     taken += 1;
                 }
                 None => {
@@ -167,11 +167,11 @@ pub(crate) fn driver_and_device(size: Size) -> [usize; 2] {
             }
         }
         poster.finish();
-        (waits, pages)
+        (waits, buffers)
     });
     let working = working.join().unwrap();
-    let (driving, pages) = driving.join().unwrap();
-    drop(pages);
+    let (driving, buffers) = driving.join().unwrap();
+    drop(buffers);
     all_home(&provider, pool);
     [driving, working]
 }
@@ -180,20 +180,20 @@ pub(crate) fn driver_and_device(size: Size) -> [usize; 2] {
 /// slept.
 pub(crate) fn room_is_made() -> usize {
     let size = Size { descriptors: 1, packets: 2 };
-    let Bench { provider, pool, mut pages, bells: [bell, ..], ends: (mut poster, mut device, mut cleaner), .. } =
+    let Bench { provider, pool, mut buffers, bells: [bell, ..], ends: (mut poster, mut device, mut cleaner), .. } =
         Bench::new(size, size.packets);
-    poster.post(pages.pop().unwrap(), 8, 0).unwrap();
+    poster.post(buffers.pop().unwrap(), 8, 0).unwrap();
     device.complete(Completion::Done, 8, 0);
     let posting = thread::spawn(move || {
         let waits = usize::from(!poster.has_room());
         bell.wait(|| poster.has_room());
-        poster.post(pages.pop().unwrap(), 8, 1).unwrap();
+        poster.post(buffers.pop().unwrap(), 8, 1).unwrap();
         waits
     });
     let cleaning = thread::spawn(move || {
         let completed = cleaner.take().unwrap();
         cleaner.notify();
-        completed.page
+        completed.buffer
     });
     let waits = posting.join().unwrap();
     drop((cleaning.join().unwrap(), device));
@@ -204,11 +204,11 @@ pub(crate) fn room_is_made() -> usize {
 /// The device completes as many packets, begins one more and leaves in the midst of it; the cleaner takes everything
 /// back and sleeps when there is nothing. Returns what it took, in order, and how the device had left.
 pub(crate) fn device_leaves(size: Size, completes: u64, how: Left) -> (Vec<Completion>, Option<Left>, usize) {
-    let Bench { provider, pool, memory, pages, ends: (mut poster, mut device, mut cleaner), .. } =
+    let Bench { provider, pool, memory, buffers, ends: (mut poster, mut device, mut cleaner), .. } =
         Bench::new(size, size.packets);
-    for (mark, page) in (0..).zip(pages) {
-        memory.write(page.dma_addr().unwrap(), mark);
-        poster.post(page, 8, mark).unwrap();
+    for (mark, buffer) in (0..).zip(buffers) {
+        memory.write(buffer.dma_addr().unwrap(), mark);
+        poster.post(buffer, 8, mark).unwrap();
     }
     poster.finish();
     let working = {
@@ -226,13 +226,13 @@ pub(crate) fn device_leaves(size: Size, completes: u64, how: Left) -> (Vec<Compl
         })
     };
     let cleaning = thread::spawn(move || {
-        let (mut taken, mut pages, mut waits) = (Vec::new(), Vec::new(), 0);
+        let (mut taken, mut buffers, mut waits) = (Vec::new(), Vec::new(), 0);
         loop {
             let both_left = cleaner.poster_left().is_some() && cleaner.device_left().is_some();
             if let Some(completed) = cleaner.take().or_else(|| cleaner.take_abandoned()) {
                 check(&completed, taken.len() as u64, &memory);
                 taken.push(completed.completion);
-                pages.push(completed.page);
+                buffers.push(completed.buffer);
             } else if both_left {
                 break;
             } else {
@@ -242,11 +242,11 @@ pub(crate) fn device_leaves(size: Size, completes: u64, how: Left) -> (Vec<Compl
         }
         let left = cleaner.device_left();
         cleaner.finish();
-        (taken, left, waits, pages)
+        (taken, left, waits, buffers)
     });
     working.join().unwrap();
-    let (taken, left, waits, pages) = cleaning.join().unwrap();
-    drop(pages);
+    let (taken, left, waits, buffers) = cleaning.join().unwrap();
+    drop(buffers);
     all_home(&provider, pool);
     (taken, left, waits)
 }
@@ -255,14 +255,14 @@ pub(crate) fn device_leaves(size: Size, completes: u64, how: Left) -> (Vec<Compl
 /// taken back.
 pub(crate) fn device_leaves_early() -> &'static str {
     let size = Size { descriptors: 1, packets: 1 };
-    let Bench { provider, pool, memory, mut pages, ends: (mut poster, device, mut cleaner), .. } =
+    let Bench { provider, pool, memory, mut buffers, ends: (mut poster, device, mut cleaner), .. } =
         Bench::new(size, size.packets);
     let posting = {
         let memory = memory.clone();
         thread::spawn(move || {
-            let page = pages.pop().unwrap();
-            memory.write(page.dma_addr().unwrap(), 0);
-            poster.post(page, 8, 0).unwrap();
+            let buffer = buffers.pop().unwrap();
+            memory.write(buffer.dma_addr().unwrap(), 0);
+            poster.post(buffer, 8, 0).unwrap();
         })
     };
     let working = {
@@ -273,7 +273,7 @@ pub(crate) fn device_leaves_early() -> &'static str {
         let taken = cleaner.take().or_else(|| cleaner.take_abandoned());
         taken.map(|completed| {
             check(&completed, 0, &memory);
-            completed.page
+            completed.buffer
         })
     });
     posting.join().unwrap();
@@ -292,11 +292,11 @@ pub(crate) fn device_leaves_early() -> &'static str {
 
 /// All three ends are dropped, each on its thread, while pages are in the ring. Returns how many were taken out before.
 pub(crate) fn ends_drop(size: Size) -> usize {
-    let Bench { provider, pool, memory, pages, ends: (mut poster, mut device, mut cleaner), .. } =
+    let Bench { provider, pool, memory, buffers, ends: (mut poster, mut device, mut cleaner), .. } =
         Bench::new(size, size.packets);
-    for (mark, page) in pages.into_iter().enumerate() {
-        memory.write(page.dma_addr().unwrap(), mark as u64);
-        poster.post(page, 8, mark as u64).unwrap();
+    for (mark, buffer) in buffers.into_iter().enumerate() {
+        memory.write(buffer.dma_addr().unwrap(), mark as u64);
+        poster.post(buffer, 8, mark as u64).unwrap();
     }
     let posting = thread::spawn(move || drop(poster));
     let working = {
@@ -311,7 +311,7 @@ pub(crate) fn ends_drop(size: Size) -> usize {
         let taken = cleaner.take();
         taken.map(|completed| {
             check(&completed, 0, &memory);
-            completed.page
+            completed.buffer
         })
     });
     posting.join().unwrap();
