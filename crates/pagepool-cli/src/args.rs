@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ Ports:
 /dev/stdin and /dev/stdout are files like others; where packets go to standard output, the report goes to standard error.
 An output has its name when it is complete. Until then it is .NAME.*.part beside it, which kill -9 can leave behind.
 
-Dropped are the packets that came in and did not go out: by the verdict, or because they fit no page.
+Dropped are the packets that came in and did not go out: by the verdict, or because they fit no buffer.
 
 Ctrl-C, SIGTERM and SIGHUP end a run in good order. A reader of the output that does not read holds that up, and
 --seconds as well; a second Ctrl-C, a second later or more, ends at once and leaves no output.
@@ -83,6 +83,11 @@ pub(crate) struct ForwardArgs {
     #[arg(long, value_name = "BYTES", default_value = "4096")]
     pub(crate) page_size: PageSize,
 
+    /// Begin with several packets to a page, in fragments of so many bytes; half way it changes to a page a packet, and a
+    /// table shows rate and memory of both
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) split: Option<SplitSize>,
+
     /// The most pages the pool may have from its provider at any time
     #[arg(long, value_name = "PAGES")]
     pub(crate) limit: Option<Pages>,
@@ -124,6 +129,10 @@ pub(crate) struct Pages(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PageSize(usize);
 
+/// Bytes of a fragment, not yet held against a page's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SplitSize(pub(crate) NonZeroU32);
+
 /// A value that an option can't have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ValueError {
@@ -137,6 +146,8 @@ pub(crate) enum ValueError {
     Unaddressable,
     #[error("not a power of two; give one from 2048 to 65536, as in 4096")]
     NotPowerOfTwo,
+    #[error("no size that a fragment can have; give a number of bytes from 1 to the page size, as in 2048")]
+    SplitSize,
     #[error("no size that a page can have; give a power of two from 2048 to 65536, as in 4096")]
     PageSize,
 }
@@ -168,6 +179,16 @@ impl FromStr for Pages {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         text.parse().ok().filter(|pages| *pages > 0).map(Self).ok_or(ValueError::Pages)
+    }
+}
+
+// === impl SplitSize ===
+
+impl FromStr for SplitSize {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        text.parse().map(Self).map_err(|_| ValueError::SplitSize)
     }
 }
 

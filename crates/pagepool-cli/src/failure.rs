@@ -29,6 +29,10 @@ pub(crate) enum Failure {
         pages_of(.limit)
     )]
     LimitTooSmall { limit: u64, least: u64 },
+    #[error(
+        "fragments of {split} bytes do not fit a page of {page}; give --split {page} or less, or a larger --page-size"
+    )]
+    SplitTooLarge { split: u32, page: usize },
     #[error("a pool like this can't be built: {0}")]
     Build(#[from] BuildError),
 
@@ -67,7 +71,8 @@ impl Failure {
             Self::RepeatedGenerator { .. }
             | Self::PoolTooSmall { .. }
             | Self::PoolTooLarge { .. }
-            | Self::LimitTooSmall { .. } => ExitCode::from(2),
+            | Self::LimitTooSmall { .. }
+            | Self::SplitTooLarge { .. } => ExitCode::from(2),
             Self::Build(error) if *error != BuildError::OutOfMemory => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }

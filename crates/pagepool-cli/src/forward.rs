@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use pp_core::{DmaDirection, Host, PagePool, PoolBuilder, PoolHandle};
 use pp_netdev::port::OutPort;
-use pp_netdev::{Action, DmaWindow, ForwardConfig, Forwarder, StopFlag};
+use pp_netdev::{Action, Buffers, DmaWindow, ForwardConfig, Forwarder, Phase, StopFlag};
 use pp_provider_buddy::Buddy;
 use pp_provider_passthrough::PassThrough;
 
@@ -18,7 +18,7 @@ use crate::args::{ActionName, ForwardArgs, ProviderName};
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::progress::{Progress, Sight, TICK};
-use crate::report::{Alloc, PoolReport, Recycle, Report};
+use crate::report::{Alloc, PhaseReport, PoolReport, Recycle, Report};
 use crate::sizes::{BAG, CACHE, Sizes};
 use crate::{signals, table};
 
@@ -78,6 +78,10 @@ fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Fail
     config.limit = plan.count;
     config.duration = plan.time;
     config.expected = plan.expected;
+    if let Some(split) = sizes.split {
+        config.buffers = Buffers::Split(split);
+        config.change_to = Some(Buffers::Pages);
+    }
     config.observe_every = TICK;
     config.stop = stop;
 
@@ -150,6 +154,7 @@ fn to_report(run: &pp_netdev::Report, handle: &PoolHandle<Host>) -> Report {
             inflight: stats.inflight() as u64,
             in_use: pool.in_use as u64,
             posted: pool.posted as u64,
+            lost: pool.lost as u64,
             limit: handle.limit().map(|limit| limit as u64),
             limit_hits: stats.limit_hits as u64,
             fragmentation_index: pool.provider.fragmentation_index.map(f64::from),
@@ -174,7 +179,6 @@ fn to_report(run: &pp_netdev::Report, handle: &PoolHandle<Host>) -> Report {
             provider_allocs_at_10_percent: pool.provider_allocs_at_10_percent.map(|pages| pages as u64),
         }
     });
-    let mpps = if run.seconds > 0.0 { traffic.packets_in as f64 / run.seconds / 1e6 } else { 0.0 };
     Report {
         packets_in: traffic.packets_in,
         packets_out: traffic.packets_out,
@@ -182,9 +186,29 @@ fn to_report(run: &pp_netdev::Report, handle: &PoolHandle<Host>) -> Report {
         too_long: traffic.rx_length_errors,
         bytes: traffic.bytes_in,
         seconds: run.seconds,
-        mpps,
+        mpps: mpps(traffic.packets_in, run.seconds),
+        phases: run.phases.iter().map(|phase| phase_to_report(phase, handle.page_bytes())).collect(),
         pools: pools.collect(),
     }
+}
+
+fn phase_to_report(phase: &Phase, page_bytes: usize) -> PhaseReport {
+    PhaseReport {
+        split: match phase.buffers {
+            Buffers::Pages => None,
+            Buffers::Split(bytes) => Some(bytes.get()),
+        },
+        packets: phase.packets,
+        seconds: phase.seconds,
+        mpps: mpps(phase.packets, phase.seconds),
+        most_pages: phase.most_pages as u64,
+        most_bytes: (phase.most_pages * page_bytes) as u64,
+    }
+}
+
+/// Millions of packets a second; none in no time.
+fn mpps(packets: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { packets as f64 / seconds / 1e6 } else { 0.0 }
 }
 
 /// Whether the packets go where standard output goes, whatever it was called.

@@ -9,19 +9,37 @@ pub(crate) struct Report {
     pub(crate) packets_in: u64,
     /// Packets the second device gave to the port.
     pub(crate) packets_out: u64,
-    /// Packets that came in and did not go out: dropped by verdict, or because they fit no page.
+    /// Packets that came in and did not go out: dropped by verdict, or because they fit no buffer.
     pub(crate) dropped: u64,
     /// Bytes of the packets that came in.
     pub(crate) bytes: u64,
-    /// Of those dropped, the ones that fit no page.
+    /// Of those dropped, the ones that fit no buffer.
     #[serde(skip)]
     pub(crate) too_long: u64,
     /// From the start of the threads to the end of the last one, completing the output included.
     pub(crate) seconds: f64,
     /// Millions of packets in, a second.
     pub(crate) mpps: f64,
+    /// The run by the kind of its buffers: one phase, or with `--split` two.
+    pub(crate) phases: Vec<PhaseReport>,
     /// The pools, as they were before they were torn down.
     pub(crate) pools: Vec<PoolReport>,
+}
+
+/// A part of the run with one kind of buffers.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PhaseReport {
+    /// Bytes of the fragments that were posted; none where it was a page a packet.
+    pub(crate) split: Option<u32>,
+    /// Packets received.
+    pub(crate) packets: u64,
+    pub(crate) seconds: f64,
+    /// Millions of packets a second.
+    pub(crate) mpps: f64,
+    /// The most pages that were seen in use.
+    pub(crate) most_pages: u64,
+    /// Bytes in them.
+    pub(crate) most_bytes: u64,
 }
 
 /// One pool.
@@ -36,8 +54,10 @@ pub(crate) struct PoolReport {
     pub(crate) inflight: u64,
     /// Of those, the ones neither in its cache nor in its ring.
     pub(crate) in_use: u64,
-    /// Of those, the ones that lie in the receive ring; nothing else is in use when a run is over.
+    /// Buffers that lie in the receive ring. Of a page each, they are what is in use when a run is over.
     pub(crate) posted: u64,
+    /// Pages still in use once those buffers were taken back: 0, or they were lost.
+    pub(crate) lost: u64,
     pub(crate) limit: Option<u64>,
     pub(crate) limit_hits: u64,
     /// From 0, one piece, towards 1, all in pieces; the buddy provider alone knows it.

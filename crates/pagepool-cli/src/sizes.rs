@@ -38,6 +38,8 @@ pub(crate) struct Sizes {
     pub(crate) page: usize,
     /// The most pages from the provider.
     pub(crate) limit: Option<usize>,
+    /// Bytes of the fragments that the run begins with.
+    pub(crate) split: Option<NonZeroU32>,
 }
 
 impl Sizes {
@@ -58,6 +60,10 @@ impl Sizes {
         if let Some(limit) = limit.filter(|limit| *limit < ring) {
             return Err(Failure::LimitTooSmall { limit, least: ring });
         }
+        let (split, page) = (args.split.map(|split| split.0), args.page_size.bytes());
+        if let Some(split) = split.filter(|split| split.get() as usize > page) {
+            return Err(Failure::SplitTooLarge { split: split.get(), page });
+        }
         let pool = pages as usize;
         let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(Self {
@@ -66,8 +72,9 @@ impl Sizes {
             // The conversion can't fail: from 32 to 512.
             ring: NonZeroU32::try_from(ring as u32).unwrap_or(NonZeroU32::MIN),
             pages: pool + 2 * ring as usize + CACHE + BAG + IN_HANDS,
-            page: args.page_size.bytes(),
+            page,
             limit,
+            split,
         })
     }
 }
@@ -109,6 +116,11 @@ mod tests {
             "a limit of 511 pages is too small, the receive ring alone holds 512; \
              give --limit 512 or more, or a smaller --pool-size"
         );
+        assert_eq!(
+            error(&["--split", "4097"]),
+            "fragments of 4097 bytes do not fit a page of 4096; give --split 4096 or less, or a larger --page-size"
+        );
+        assert!(sizes(&["--split", "4096"]).is_ok() && sizes(&["--split", "1"]).is_ok());
         assert!(sizes(&["--limit", "512"]).is_ok());
         assert!(sizes(&["--limit", "32", "--pool-size", "64"]).is_ok());
     }

@@ -7,9 +7,9 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use indicatif::HumanCount;
 
-use crate::report::{PoolReport, Report};
+use crate::report::{PhaseReport, PoolReport, Report};
 
-/// Two tables: what passed, and what each pool did.
+/// What passed, rate and memory of each kind of buffers if there were several, and what each pool did.
 ///
 /// # Errors
 ///
@@ -29,6 +29,13 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     align(&mut traffic, 0);
     writeln!(out, "{traffic}")?;
 
+    if report.phases.iter().any(|phase| phase.split.is_some()) {
+        let mut phases = new_table(&["buffers", "packets", "seconds", "Mpps", "pages in use at most", "KiB"]);
+        phases.add_rows(report.phases.iter().map(phase_row));
+        align(&mut phases, 1);
+        writeln!(out, "{phases}")?;
+    }
+
     let names = report.pools.iter().map(|pool| format!("pool {} ({})", pool.id, pool.name));
     let mut pools = new_table(&[]);
     pools.set_header(std::iter::once(String::new()).chain(names));
@@ -40,9 +47,25 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if report.too_long > 0 {
         let packets = if report.too_long == 1 { "packet" } else { "packets" };
         let page = report.pools.first().map_or(0, |pool| pool.page_size);
-        writeln!(out, "{} {packets} did not fit a page of {page} bytes; give --page-size", count(report.too_long))?;
+        let (buffer, option) = match report.phases.iter().find_map(|phase| phase.split) {
+            Some(split) => (format!("fragment of {split} bytes"), "a larger --split"),
+            None => (format!("page of {page} bytes"), "--page-size"),
+        };
+        writeln!(out, "{} {packets} did not fit a {buffer}; give {option}", count(report.too_long))?;
     }
     Ok(())
+}
+
+fn phase_row(phase: &PhaseReport) -> [String; 6] {
+    let buffers = phase.split.map_or_else(|| "a page a packet".to_owned(), |split| format!("fragments of {split}"));
+    [
+        buffers,
+        count(phase.packets),
+        format!("{:.3}", phase.seconds),
+        format!("{:.3}", phase.mpps),
+        count(phase.most_pages),
+        count(phase.most_bytes / 1024),
+    ]
 }
 
 type Row = (&'static str, fn(&PoolReport) -> String);
@@ -52,7 +75,8 @@ const ROWS: &[Row] = &[
     ("page size", |pool| count(pool.page_size as u64)),
     ("pages in flight", |pool| count(pool.inflight)),
     ("  in use", |pool| count(pool.in_use)),
-    ("  of those posted to a device", |pool| count(pool.posted)),
+    ("buffers posted to a device", |pool| count(pool.posted)),
+    ("pages lost", |pool| count(pool.lost)),
     ("limit", |pool| or_dash(pool.limit.map(count))),
     ("limit hits", |pool| count(pool.limit_hits)),
     ("fragmentation index", |pool| or_dash(pool.fragmentation_index.map(|index| format!("{index:.3}")))),

@@ -54,6 +54,49 @@ fn people_get_a_table() {
 }
 
 #[test]
+fn split_pages_carry_the_first_half_and_a_page_each_the_second() {
+    let files = Files::new();
+    let frames = captures::frames(6000);
+    let content = captures::pcap(Order::Little, Fraction::Nano, &frames);
+    files.with("a", &content);
+    for provider in ["buddy", "passthrough"] {
+        let ports = ["--in", &files.port("a"), "--out", &files.port("out"), "--provider", provider];
+        let report = forward(&[&ports[..], &["--split", "2048", "--pool-size", "256"]].concat());
+        assert!(files.read("out") == content, "{provider}");
+        let phases = report["phases"].as_array().unwrap();
+        assert_eq!(phases.iter().map(|phase| &phase["split"]).collect::<Vec<_>>(), [&2048.into(), &Value::Null]);
+        assert!(phases.iter().all(|phase| number(&phase["packets"]).abs_diff(3000) <= 64), "{phases:#?}");
+        assert_eq!(number(&phases[0]["most_bytes"]), 4096 * number(&phases[0]["most_pages"]));
+    }
+}
+
+#[test]
+fn split_pages_take_less_memory_and_people_see_how_much() {
+    // Nothing is sent, so that what is in use is what is posted: 512 buffers, and the page that is being split.
+    let args = ["--action", "drop", "--split", "1024", "--count", "200000"];
+    let report = forward(&args);
+    let most = |phase: usize| number(&report["phases"][phase]["most_pages"]);
+    assert!((128..=160).contains(&most(0)), "four to a page: {report:#}");
+    assert!((512..=513).contains(&most(1)), "a page each: {report:#}");
+
+    let output = pagepool(&["forward"]).args(args).output().unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    for word in ["fragments of 1024", "a page a packet", "pages in use at most", "KiB"] {
+        assert!(table.contains(word), "no {word:?} in\n{table}");
+    }
+}
+
+#[test]
+fn packets_larger_than_a_fragment_are_dropped_and_said_to_be() {
+    let args = ["--split", "300", "--in", "gen:1000", "--count", "1000"];
+    let report = forward(&args);
+    assert_eq!((number(&report["packets_out"]), number(&report["dropped"])), (0, 1000));
+    let output = pagepool(&["forward"]).args(args).output().unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.ends_with("1,000 packets did not fit a fragment of 300 bytes; give a larger --split\n"), "{table}");
+}
+
+#[test]
 fn every_kind_of_capture_comes_out_byte_for_byte() {
     let files = Files::new();
     let frames = captures::frames(3000);

@@ -78,21 +78,32 @@ pub fn number(value: &Value) -> u64 {
 /// What holds of every report, whatever the traffic.
 pub fn check_laws(report: &Value) {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-    assert_eq!(keys(report), "bytes dropped mpps packets_in packets_out pools seconds");
+    assert_eq!(keys(report), "bytes dropped mpps packets_in packets_out phases pools seconds");
     assert_eq!(number(&report["packets_in"]), number(&report["packets_out"]) + number(&report["dropped"]));
     assert!(report["seconds"].as_f64().unwrap() > 0.0);
     assert!(report["mpps"].as_f64().unwrap() >= 0.0);
+    let phases = report["phases"].as_array().unwrap();
+    for phase in phases {
+        assert_eq!(keys(phase), "most_bytes most_pages mpps packets seconds split");
+        assert!(number(&phase["most_pages"]) > 0);
+    }
+    // What was taken from the wire was received, unless it fitted no buffer.
+    let received: u64 = phases.iter().map(|phase| number(&phase["packets"])).sum();
+    assert!(received <= number(&report["packets_in"]) && received >= number(&report["packets_out"]), "{report:#}");
     let pools = report["pools"].as_array().unwrap();
     assert!(!pools.is_empty());
     for pool in pools {
         assert_eq!(
             keys(pool),
-            "alloc fragmentation_index id in_use inflight limit limit_hits name page_size posted provider \
+            "alloc fragmentation_index id in_use inflight limit limit_hits lost name page_size posted provider \
              provider_allocs provider_allocs_at_10_percent provider_releases recycle recycled_percent"
         );
         assert_eq!(keys(&pool["alloc"]), "empty fast refill slow slow_high_order waive");
         assert_eq!(keys(&pool["recycle"]), "cache_full cached released_refcnt ring ring_full");
-        assert_eq!(pool["in_use"], pool["posted"], "a page was lost: {pool:#}");
+        assert_eq!(pool["lost"], 0, "{pool:#}");
+        if phases.iter().all(|phase| phase["split"].is_null()) {
+            assert_eq!(pool["in_use"], pool["posted"], "a page each: {pool:#}");
+        }
         let inflight = number(&pool["inflight"]);
         assert_eq!(inflight, number(&pool["provider_allocs"]) - number(&pool["provider_releases"]));
         assert!(number(&pool["in_use"]) <= inflight);
