@@ -35,7 +35,7 @@ enum Command {
     Shuttle(models::Args),
     /// Every ordering weakened by one step, which the loom models must notice
     Orderings(orderings::Args),
-    /// The stress test on real threads, optionally under the address sanitizer
+    /// The stress tests on real threads, optionally under the address sanitizer
     Stress(stress::Args),
     /// The small tests under Miri, where that component is installed
     Miri(miri::Args),

@@ -37,6 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         sh::run(command.args(["miri", "test"]).args(arguments).args(&args.filter))
     };
     test(&["-p", "pp-core", "--lib", "--test", "miri_small", "--"])?;
+    test(&["-p", "pp-frag", "--all-features", "--test", "cache", "--"])?;
     if args.filter.is_none() {
         test(&["-p", "pp-netdev", "--lib", "--", "bell::", "ring::"])?;
     }
