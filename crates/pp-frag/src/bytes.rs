@@ -1,12 +1,4 @@
-//! Fragments where code wants the types of the `bytes` crate.
-//!
-//! | what | costs |
-//! |---|---|
-//! | [`Buf`] on [`Frag`] and [`SharedFrag`], [`BufMut`] on [`Frag`] | nothing: no allocation, no copy |
-//! | [`Bytes`] from a [`SharedFrag`] | one heap allocation of about 40 bytes for the owner's box, and none for its clones and slices; no copy |
-//!
-//! `Bytes` has no other way to be given an owner of memory that is not its own (`Bytes::from_owner`); who cannot pay for
-//! it on each packet passes the fragment itself along, which is a `Buf` as well.
+//! Fragments where code wants the types of the `bytes` crate. What that costs, the crate's documentation says.
 
 use ::bytes::buf::UninitSlice;
 use ::bytes::{Buf, BufMut, Bytes};
@@ -71,7 +63,7 @@ unsafe impl BufMut for Frag<Host> {
 }
 
 impl From<SharedFrag<Host>> for Bytes {
-    /// The same bytes, not copied. See the [module](self) for what it costs.
+    /// The same bytes, not copied, for one heap allocation.
     fn from(shared: SharedFrag<Host>) -> Self {
         Bytes::from_owner(shared)
     }
