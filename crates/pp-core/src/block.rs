@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) order: u8,
     pub(crate) unit_bytes: usize,
     pub(crate) cache_capacity: usize,
+    /// Whether pages are given back to a device before they are handed out again.
+    pub(crate) syncs: bool,
 }
 
 /// How pages are mapped.

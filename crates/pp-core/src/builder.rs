@@ -143,7 +143,8 @@ impl<A: Access> PoolBuilder<A> {
     }
 
     /// Gives up to `max_len` bytes from `offset` back to the device whenever a page enters the cache
-    /// (`PP_FLAG_DMA_SYNC_DEV`). A device that needs no sync costs nothing.
+    /// (`PP_FLAG_DMA_SYNC_DEV`). A device that needs no sync costs nothing. Where pages are handed out in parts, the window must
+    /// be the whole page.
     pub fn dma_sync(mut self, offset: usize, max_len: usize) -> Self {
         self.sync = Some(SyncRange { offset, max_len });
         self
@@ -236,6 +237,7 @@ impl<A: Access> PoolBuilder<A> {
             order: self.order,
             unit_bytes,
             cache_capacity: self.cache,
+            syncs: sync.is_some(),
         };
         let table = Table {
             home: self.home,

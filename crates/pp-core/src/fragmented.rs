@@ -8,7 +8,7 @@ use crate::access::{Access, Host};
 use crate::descriptor::Descriptor;
 use crate::error::GivenBack;
 use crate::page::Page;
-use crate::part::PagePart;
+use crate::part::{PagePart, PartError};
 use crate::put;
 use crate::refs;
 use crate::sync::{Mutant, Ordering, mutant};
@@ -34,9 +34,10 @@ pub const BIAS_MAX: usize = isize::MAX as usize / 2;
 /// let (one, two) = (page.cut(1536)?, page.cut(1536)?);
 /// assert_eq!((page.bias(), page.uncut()), (BIAS_MAX - 2, 1024));
 /// drop(one);
-/// assert!(page.defrag().is_none()); // `two` is out
-/// let page = two.defrag().expect("the last reference");
-/// pool.recycle_direct(page);
+/// pool.recycle_fragmented(page);    // `two` is out, so the page stays out
+/// assert_eq!(pool.stats().in_use(), 1);
+/// pool.recycle_part(two);           // the last reference
+/// assert_eq!(pool.stats().in_use(), 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "a fragmented page that is not kept gives its references back"]
@@ -48,7 +49,18 @@ pub struct Fragmented<A: Access = Host> {
     next: u32,
     /// Bytes in the page.
     end: u32,
+    /// What becomes of the bytes of a part that rejoins.
+    rejoined: Rejoined,
     _access: PhantomData<A>,
+}
+
+/// What becomes of the bytes of a part that comes back to its page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rejoined {
+    /// They can be cut again.
+    Uncut,
+    /// They wait for the whole page to go through its pool, which gives it back to the device before it is handed out.
+    Kept,
 }
 
 // SAFETY: owns bytes and references of a page, as parts do.
@@ -108,6 +120,8 @@ impl<A: Access> Page<A> {
     /// Makes the page one of which parts are handed out, with `bias` references: one for each part and one for
     /// the value itself (`page_pool_fragment_page`).
     ///
+    /// A pool that syncs gives no more than its window back to the device: let that be the whole page.
+    ///
     /// # Errors
     ///
     /// The page, when `bias` is 0 or over [`BIAS_MAX`].
@@ -134,9 +148,12 @@ impl<A: Access> Fragmented<A> {
     fn new(page: Page<A>, bias: usize) -> Self {
         let end = page.len() as u32;
         let descriptor = page.into_descriptor();
-        // SAFETY: the page was ours. Relaxed: others get their references from us.
-        unsafe { descriptor.as_ref() }.refs.store(bias, Ordering::Relaxed);
-        Fragmented { descriptor, bias, next: 0, end, _access: PhantomData }
+        // SAFETY: the page was ours, and so is its block alive.
+        let (page, block) = unsafe { (descriptor.as_ref(), put::block_of_page(descriptor)) };
+        // Relaxed: others get their references from us.
+        page.refs.store(bias, Ordering::Relaxed);
+        let rejoined = if block.is_some_and(|block| block.config.syncs) { Rejoined::Kept } else { Rejoined::Uncut };
+        Fragmented { descriptor, bias, next: 0, end, rejoined, _access: PhantomData }
     }
 
     /// What is known of the page.
@@ -188,18 +205,19 @@ impl<A: Access> Fragmented<A> {
     }
 
     /// Takes a part of this page back, and with it a reference: what `recycle_direct` is to pages, without an atomic
-    /// operation. If the part ends where the uncut bytes begin, its bytes are uncut again.
+    /// operation. If the part ends where the uncut bytes begin, its bytes are uncut again; but not in a pool that syncs, which
+    /// must give them back to the device before they are handed out.
     ///
     /// # Errors
     ///
     /// The part, when it is of another page.
     #[inline(always)]
-    pub fn rejoin(&mut self, part: PagePart<A>) -> Result<(), PagePart<A>> {
+    pub fn rejoin(&mut self, part: PagePart<A>) -> Result<(), GivenBack<PagePart<A>, PartError>> {
         if core::ptr::from_ref(part.descriptor()) != self.descriptor.as_ptr() {
-            return Err(part);
+            return Err(GivenBack { buffer: part, reason: PartError::OtherPage });
         }
         let part = part.into_raw();
-        if part.offset + part.len == self.next {
+        if part.offset + part.len == self.next && self.rejoined == Rejoined::Uncut {
             self.next = part.offset;
         }
         self.bias += 1;
@@ -232,7 +250,8 @@ impl<A: Access> Fragmented<A> {
     }
 
     /// Gives back the references that are left. `Some`: no part is out, and the whole page is the caller's, to be put.
-    /// Dropping a fragmented page does this and puts the page.
+    /// Dropping a fragmented page does this and puts the page; [`PagePool::recycle_fragmented`](crate::PagePool::recycle_fragmented)
+    /// puts it straight into the cache.
     #[inline]
     pub fn defrag(self) -> Option<Page<A>> {
         let page = ManuallyDrop::new(self);

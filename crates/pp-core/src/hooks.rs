@@ -79,7 +79,8 @@ pub enum Zeroing {
     /// When a page enters from the provider: what another pool or process left in it is never readable.
     OnEntry,
     /// On entry, and whenever a page comes back from anybody but the consumer: through the ring, a bag or a bulk
-    /// put. What one holder left is then not readable by the next; `recycle_direct` stays the consumer's own business.
+    /// put; a page in parts counts as anybody's. What one holder left is then not readable by the next; what the consumer
+    /// recycles directly stays its own business, and so does a part that it lets rejoin its page.
     OnCrossOwner,
 }
 

@@ -76,6 +76,8 @@ pub enum PartError {
     TooManyReferences,
     /// The other part is of another page, or does not begin where this one ends.
     NotNeighbours,
+    /// The part is of another page than the one it should rejoin.
+    OtherPage,
 }
 
 impl core::fmt::Display for PartError {
@@ -85,6 +87,7 @@ impl core::fmt::Display for PartError {
                 write!(f, "byte {at} is not within a part of {len} bytes; split at 0 to {len}")
             }
             PartError::TooManyReferences => f.write_str("no more references to the page can be counted; drop some"),
+            PartError::OtherPage => f.write_str("the part is of another page; drop it, and it finds its own"),
             PartError::NotNeighbours => {
                 f.write_str("the two parts are not neighbours; join only what lies behind one another in the same page")
             }
@@ -131,10 +134,9 @@ impl<A: Access> PagePart<A> {
     /// The first byte's address, where the CPU has one for it.
     #[inline]
     pub fn addr(&self) -> Option<NonNull<u8>> {
-        NonNull::new(self.descriptor().addr()).map(|page| {
-            // SAFETY: within the unit or one behind its end.
-            unsafe { page.add(self.offset()) }
-        })
+        let page = NonNull::new(self.descriptor().addr())?;
+        // Wrapping, because nothing is promised of the address of device memory.
+        NonNull::new(page.as_ptr().wrapping_add(self.offset()))
     }
 
     /// Where the device finds the first byte; `None` when the page is not mapped.
@@ -210,7 +212,8 @@ impl<A: Access> PagePart<A> {
 }
 
 /// Drops many parts at once: neighbours in the iteration that are of one page cost one read-modify-write together. Each page
-/// that nobody holds any more goes to `last`: to [`drop`], into a batch, or straight back into its pool.
+/// that nobody holds any more goes to `last`: to [`drop`], or into a batch. The consumer has
+/// [`PagePool::recycle_parts`](crate::PagePool::recycle_parts).
 ///
 /// Kernel counterpart: the `page_pool_put_netmem_bulk` of fragments (Linux 7.3), which drops one reference each.
 #[inline]
@@ -325,5 +328,43 @@ impl<A: Access> core::fmt::Debug for PagePart<A> {
             .field("len", &self.len)
             .field("descriptor", self.descriptor())
             .finish()
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use core::panic::AssertUnwindSafe;
+    use std::panic::catch_unwind;
+
+    use super::*;
+    use crate::access::Device;
+    use crate::doc::Heap;
+    use crate::home::Home;
+    use crate::pool::PagePool;
+    use crate::provider::NodeId;
+
+    #[test]
+    fn references_that_cannot_be_counted_are_refused_and_change_nothing() {
+        const FULL: usize = isize::MAX as usize;
+        let mut pool = PagePool::builder(Home::new(Heap::new(4096, 2))).build().unwrap();
+        let mut part = PagePart::from(pool.alloc().unwrap());
+        part.descriptor().refs.store(FULL, Ordering::Relaxed);
+        assert_eq!(part.split_off(100).unwrap_err(), PartError::TooManyReferences);
+        assert_eq!((part.len(), part.descriptor().refs.load(Ordering::Relaxed)), (4096, FULL));
+        let shared = part.share();
+        assert!(catch_unwind(AssertUnwindSafe(|| shared.clone())).is_err());
+        assert_eq!(shared.descriptor().refs.load(Ordering::Relaxed), FULL);
+        shared.descriptor().refs.store(1, Ordering::Relaxed);
+        drop(shared);
+        assert_eq!(pool.stats().in_use(), 0);
+    }
+
+    #[test]
+    fn an_address_that_means_nothing_is_only_a_number() {
+        let far = core::ptr::without_provenance_mut(usize::MAX - 9);
+        let unit = Descriptor::new(far, 4096, NodeId(0));
+        // SAFETY: never used and never dropped.
+        let part = ManuallyDrop::new(unsafe { PagePart::<Device>::new(NonNull::from(&unit), 100, 50) });
+        assert_eq!(part.addr().map(|addr| addr.addr().get()), Some(90));
     }
 }

@@ -274,8 +274,15 @@ impl<A: Access> PagePool<A> {
                 return Some(page);
             }
         }
-        page.defrag().into_iter().for_each(|page| self.recycle_defragged(page));
+        self.recycle_fragmented(page);
         None
+    }
+
+    /// Gives back what is left of a fragmented page's references; if no part is out, the page goes straight back into the cache.
+    /// Not so in a pool that clears pages [between owners](Zeroing::OnCrossOwner): parts were anybody's, and so are their bytes.
+    #[inline]
+    pub fn recycle_fragmented(&mut self, page: Fragmented<A>) {
+        page.defrag().into_iter().for_each(|page| self.recycle_defragged(page));
     }
 
     /// Drops a part on the consumer's side: if it was the last one, its page goes straight back into the cache.
@@ -290,7 +297,6 @@ impl<A: Access> PagePool<A> {
         defrag_all(parts, |page| self.recycle_defragged(page));
     }
 
-    /// The last parts may have been the consumer's; the others were anybody's, and so are their bytes.
     fn recycle_defragged(&mut self, page: Page<A>) {
         match self.consumer.entry.zeroing {
             Zeroing::OnCrossOwner => drop(page),

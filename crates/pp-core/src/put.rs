@@ -21,6 +21,16 @@ pub(crate) fn block_of(word: usize) -> Option<NonNull<Block>> {
     NonNull::new(core::ptr::with_exposed_provenance_mut(word & !owner::TAGS))
 }
 
+/// The block of the pool that a page is, or was, on the books of.
+///
+/// # Safety
+///
+/// The caller owns the page during `'a`, which keeps the block alive.
+pub(crate) unsafe fn block_of_page<'a>(descriptor: NonNull<Descriptor>) -> Option<&'a Block> {
+    // SAFETY: the caller's promise. Relaxed: the word came with the page.
+    unsafe { block_of(descriptor.as_ref().owner.load(Ordering::Relaxed)).map(|block| block.as_ref()) }
+}
+
 /// Units on their way out of one pool: handed home together, booked out with one read-modify-write.
 ///
 /// Dropping it does both, so a page-out hook that panics leaves nothing half released.

@@ -187,6 +187,27 @@ model!(
     [RelaxedShortcut, RenewUnderParts]
 );
 model!(
+    loom_rejoin_against_drop,
+    loom_rejoin_against_drop_mutants,
+    fragments::rejoin_against_drop,
+    ["in place", "again", "not yet"],
+    [RelaxedShortcut, RenewUnderParts]
+);
+model!(
+    loom_clone_against_renewal,
+    loom_clone_against_renewal_mutants,
+    fragments::clone_against_renewal,
+    ["in place", "again", "not yet"],
+    [RelaxedUnref, RelaxedShortcut]
+);
+model!(
+    loom_run_against_drop,
+    loom_run_against_drop_mutants,
+    fragments::run_against_drop,
+    ["again", "not yet"],
+    [RelaxedUnref, RelaxedShortcut]
+);
+model!(
     loom_last_part_against_close,
     loom_last_part_against_close_mutants,
     fragments::last_part_against_close,

@@ -139,6 +139,9 @@ model!(
     ["in place", "again", "not yet"],
     [RenewUnderParts]
 );
+model!(shuttle_rejoin_against_drop, fragments::rejoin_against_drop, ["in place", "again", "not yet"]);
+model!(shuttle_clone_against_renewal, fragments::clone_against_renewal, ["in place", "again", "not yet"]);
+model!(shuttle_run_against_drop, fragments::run_against_drop, ["again", "not yet"]);
 model!(
     shuttle_last_part_against_close,
     shuttle_last_part_against_close_mutants,

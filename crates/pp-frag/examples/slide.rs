@@ -2,7 +2,8 @@
 //!
 //! All references to a page are taken at once, with the largest bias there is. Each buffer that is handed out takes one with it;
 //! when the page is used up, what is left of the bias is given back in one step, which says whether everybody else is
-//! through with the page: then it is put, else the last of its buffers does that. `cargo run --example slide` prints what
+//! through with the page: then it is put, else the last of its buffers does that. (`Fragmented::defrag` is the step by
+//! itself, and returns the page if we were the last.) `cargo run --example slide` prints what
 //! the pool saw of it.
 #![allow(clippy::std_instead_of_core, reason = "a program has std")]
 
@@ -32,10 +33,8 @@ pub(crate) fn receive(packets: usize) -> Result<Stats, Box<dyn Error>> {
     let mut page = fragment(&mut pool)?;
     for number in 0..packets {
         if page.uncut() < BUFFER {
-            // Used up: flush the remaining bias, and put the page if we were the last.
-            if let Some(page) = page.defrag() {
-                pool.recycle_direct(page);
-            }
+            // Used up: flush the remaining bias, which puts the page if we are the last.
+            pool.recycle_fragmented(page);
             page = fragment(&mut pool)?;
         }
         let mut packet = Frag::from(page.cut(BUFFER)?); // bias--

@@ -97,6 +97,11 @@ impl<A: Access> FragCache<A> {
             return cut(self.page.insert(page), size);
         }
         match pool.alloc() {
+            Ok(page) if page.len() < page_bytes => {
+                // Its provider gave less than it says that it does.
+                self.error = FragError::TooLarge { size, page_bytes: page.len() };
+                None
+            }
             Ok(page) if split => cut(self.page.insert(Fragmented::from(page)), size),
             Ok(page) => Some(PagePart::from(page)),
             Err(error) => {
@@ -107,8 +112,8 @@ impl<A: Access> FragCache<A> {
     }
 
     /// Gives a fragment back on the consumer's side. One of the page that is being cut costs no atomic operation, and
-    /// if it was the last one cut, the next one gets its bytes; others are dropped, and a page that nobody holds any more goes
-    /// straight into the pool's cache.
+    /// if it was the last one cut, the next one gets its bytes, as `recycle_direct` does it with pages: uncleared, also in a pool
+    /// that clears between owners. Others are dropped, and a page that nobody holds any more goes straight into the pool's cache.
     #[inline]
     pub fn recycle(&mut self, pool: &mut PagePool<A>, frag: Frag<A>) {
         if let Some(part) = self.rejoin(frag) {
@@ -128,7 +133,7 @@ impl<A: Access> FragCache<A> {
         let part = frag.into_part();
         match &mut self.page {
             // What splitting left at an odd place must not be where the next fragment begins.
-            Some(page) if part.offset().is_multiple_of(FRAG_ALIGN) => page.rejoin(part).err(),
+            Some(page) if part.offset().is_multiple_of(FRAG_ALIGN) => page.rejoin(part).err().map(|error| error.buffer),
             _ => Some(part),
         }
     }

@@ -77,7 +77,7 @@ impl<A: Access> Frag<A> {
     }
 
     /// Bytes of the page that nobody else can have as long as this fragment is there: what a receive buffer must be charged
-    /// with. The true sizes of a page's fragments, and of what is not cut of it yet, add up to the page.
+    /// with. As they are cut, the true sizes of a page's fragments, and what is not cut of it yet, add up to the page.
     #[inline]
     pub fn truesize(&self) -> usize {
         self.part.len()
@@ -114,7 +114,7 @@ impl<A: Access> Frag<A> {
         self.part
     }
 
-    /// Uses only the first `len` bytes, and the room behind them no more; nothing if there are fewer.
+    /// Uses only the first `len` bytes; those behind are room again. Nothing if there are fewer.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(u32::try_from(len).unwrap_or(u32::MAX));

@@ -12,7 +12,7 @@
 //! | drop many at once | [`drop_all`], [`FragCache::recycle_all`] |
 //! | hand them to code that takes [`bytes`](https://docs.rs/bytes) | feature `bytes` |
 //!
-//! Nothing here is unsafe: that no two fragments overlap, and that the last one puts the page, is seen to by
+//! Nothing here is unsafe but the word in front of `impl BufMut`: that no two fragments overlap, and that the last one puts the page, is seen to by
 //! [`PagePart`] and [`Fragmented`] of `pp-core`.
 //!
 //! # Two ways back

@@ -257,6 +257,36 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
+    fn as_they_are_cut_true_sizes_add_up_to_their_page(
+        unit_bytes in prop::sample::select(vec![256usize, 2048, 4096, 65536]),
+        sizes in prop::collection::vec(1usize..3000, 1..200),
+    ) {
+        let mut pool = PagePool::builder(Home::new(Heap::new(unit_bytes, 256))).build().unwrap();
+        let (mut cache, mut kept) = (FragCache::new(), Vec::new());
+        // The page that is being cut, and where its next fragment must begin.
+        let (mut page, mut next) = (core::ptr::null(), unit_bytes);
+        for size in sizes {
+            let size = size.min(unit_bytes);
+            let bytes = size.next_multiple_of(FRAG_ALIGN);
+            let Ok(frag) = cache.alloc(&mut pool, size) else { break };
+            if 2 * bytes > unit_bytes {
+                prop_assert_eq!((frag.offset(), frag.truesize()), (0, unit_bytes));
+            } else {
+                let of: *const pp_core::Descriptor = frag.part().descriptor();
+                if of != page {
+                    prop_assert!(unit_bytes - next < bytes, "a page with room was left");
+                    (page, next) = (of, 0);
+                }
+                prop_assert_eq!(frag.offset(), next);
+                next += frag.truesize();
+                prop_assert!(next == unit_bytes || unit_bytes - next >= bytes, "a rest too small for another");
+                prop_assert!(frag.truesize() == bytes || next == unit_bytes);
+            }
+            kept.push(frag);
+        }
+    }
+
+    #[test]
     fn fragments_are_what_the_oracle_says(
         unit_bytes in prop::sample::select(vec![64usize, 256, 2048, 4096, 16384]),
         ops in prop::collection::vec(op(), 1..120),

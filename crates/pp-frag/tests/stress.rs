@@ -102,7 +102,7 @@ fn hold(packets: Receiver<Packet>, next: SyncSender<Packet>, seed: u64) {
     kept.iter().for_each(Packet::check);
 }
 
-/// A holder that does not listen gets nothing: the holders form a circle, which must not wait for itself.
+/// A holder that is busy gets nothing: nobody waits for the next in the chain.
 fn send(to: &SyncSender<Packet>, packet: Packet) {
     match to.try_send(packet) {
         Ok(()) => {}
@@ -150,7 +150,7 @@ fn fragments_survive_contention() {
         .into_iter()
         .enumerate()
         .map(|(at, packets)| {
-            // The last one hands on to nobody, so that the circle ends when the consumer does.
+            // The last one hands on to nobody.
             let next = senders.get(at + 1).cloned().unwrap_or_else(|| sync_channel(1).0);
             thread::spawn(move || hold(packets, next, 77 + at as u64))
         })
