@@ -54,24 +54,22 @@ impl Default for ForwardConfig {
     }
 }
 
-/// A point on the way through a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
-    /// After so many packets.
-    Packets(u64),
+/// A point on the way through a run: whichever comes first. Neither, where nobody can say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// After so many frames came in.
+    pub(super) frames: Option<u64>,
     /// After so long.
-    Time(Duration),
-    /// Nobody can say.
-    Unknown,
+    pub(super) time: Option<Duration>,
 }
 
 impl ForwardConfig {
     /// When one of so many equal parts of the run is over.
     pub(super) fn after_one_of(&self, parts: u32) -> Mark {
-        match (self.limit.into_iter().chain(self.expected).min(), self.duration) {
-            (Some(packets), _) => Mark::Packets(packets.get().div_ceil(u64::from(parts))),
-            (None, Some(duration)) => Mark::Time(duration / parts),
-            (None, None) => Mark::Unknown,
+        let frames = self.limit.into_iter().chain(self.expected).min();
+        Mark {
+            frames: frames.map(|frames| frames.get().div_ceil(u64::from(parts))),
+            time: self.duration.map(|duration| duration / parts),
         }
     }
 }
@@ -81,17 +79,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_is_counted_where_the_count_is_known_and_timed_otherwise() {
+    fn a_part_of_a_run_is_counted_and_timed_as_far_as_the_end_is_known() {
         let mut config = ForwardConfig::default();
-        assert_eq!(config.after_one_of(10), Mark::Unknown);
+        let frames = |frames| Mark { frames: Some(frames), ..Mark::default() };
+        let time = |milliseconds| Mark { time: Some(Duration::from_millis(milliseconds)), ..Mark::default() };
+        assert_eq!(config.after_one_of(10), Mark::default());
         config.duration = Some(Duration::from_secs(5));
-        assert_eq!(config.after_one_of(10), Mark::Time(Duration::from_millis(500)));
-        assert_eq!(config.after_one_of(2), Mark::Time(Duration::from_millis(2500)));
+        assert_eq!(config.after_one_of(10), time(500));
+        assert_eq!(config.after_one_of(2), time(2500));
         config.expected = NonZeroU64::new(1000);
-        assert_eq!(config.after_one_of(10), Mark::Packets(100));
+        assert_eq!(config.after_one_of(10), Mark { frames: Some(100), ..time(500) }, "whichever comes first");
+        config.duration = None;
         config.limit = NonZeroU64::new(55);
-        assert_eq!(config.after_one_of(10), Mark::Packets(6));
+        assert_eq!(config.after_one_of(10), frames(6));
         config.limit = NonZeroU64::new(5000);
-        assert_eq!(config.after_one_of(10), Mark::Packets(100));
+        assert_eq!(config.after_one_of(10), frames(100));
     }
 }

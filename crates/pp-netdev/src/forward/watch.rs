@@ -56,19 +56,16 @@ impl Milestone {
         Milestone { mark, time_over: AtomicBool::new(false) }
     }
 
-    /// Whether it is passed. On the poll loop's thread, which counts the packets.
+    /// Whether it is passed.
     pub(super) fn is_passed(&self, live: &Live) -> bool {
-        match self.mark {
-            Mark::Packets(packets) => live.napi.received.get() as u64 >= packets,
-            // Relaxed: a hint that it is time to look at a clock's figure; nothing is handed over.
-            Mark::Time(_) => self.time_over.load(Ordering::Relaxed),
-            Mark::Unknown => false,
-        }
+        // Relaxed: a hint that it is time to look at a clock's figure; nothing is handed over.
+        self.mark.frames.is_some_and(|frames| live.rx.frames.get() as u64 >= frames)
+            || self.time_over.load(Ordering::Relaxed)
     }
 
     /// Notes that the time is over, if it is at `now`; else says when to look again.
     fn note(&self, now: Duration) -> Option<Duration> {
-        let Mark::Time(time) = self.mark else { return None };
+        let time = self.mark.time?;
         if now >= time {
             self.time_over.store(true, Ordering::Relaxed);
         }

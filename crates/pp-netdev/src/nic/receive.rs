@@ -82,8 +82,11 @@ impl RxDevice {
 
     fn receive(&mut self, frame: Frame<'_>, work: Work) {
         if frame.bytes.len() > work.len as usize {
-            // As hardware does with a frame beyond its limit: counted, and the buffer stays for the next one.
+            // As hardware does with a frame beyond its limit: counted, and the descriptor completed with an error. It must not
+            // stay: larger buffers may be posted behind it.
             self.live.rx.length_errors.add(1);
+            self.ring.complete(Completion::Failed, 0, frame.mark);
+            self.ring.interrupt();
             return;
         }
         // SAFETY: (1) the address is that of a buffer that was posted: the pool mapped its page's unit and unmaps it

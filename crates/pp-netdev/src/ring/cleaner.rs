@@ -68,7 +68,7 @@ impl Cleaner {
         let (len, mark) = (slot.len.load(Ordering::Relaxed), slot.mark.load(Ordering::Relaxed));
         // SAFETY: the callers loaded a state other than `EMPTY` with Acquire, `POSTED` only after the device had left;
         // from there on only the one cleaner moves the descriptor, which it does below.
-        let buffer = unsafe { slot.reclaim() }?;
+        let buffer = unsafe { self.ring.reclaim(self.head) }?;
         // Release: pairs with the Acquire in `Poster::has_room`.
         if !broken("a page that is taken and stays") {
             slot.pass(EMPTY, unless("emptying without Release", Ordering::Release));

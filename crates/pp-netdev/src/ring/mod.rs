@@ -33,9 +33,9 @@ pub use cleaner::{Cleaner, Completed};
 pub use device::{Completion, DeviceEnd, Work};
 pub use poster::{PostError, Poster};
 
-/// One descriptor. The device reads and writes all of it but the raw buffer, the last three.
+/// One descriptor, as the device sees it too.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(32))]
 struct Slot {
     /// Whose turn it is.
     ///
@@ -55,13 +55,18 @@ struct Slot {
     addr: AtomicU64,
     /// Carried along unread; see [`Frame::mark`](crate::Frame::mark).
     mark: AtomicU64,
+}
+
+const _: () = assert!(MODEL || size_of::<Slot>() == 32, "two descriptors to a cache line");
+
+/// The driver's raw buffer for one descriptor, which the device never looks at (`rx_buf` in drivers).
+#[derive(Debug)]
+struct Held {
     /// The buffer's page: not null exactly while the state is not `EMPTY`.
     page: AtomicPtr<Descriptor>,
     /// Where in its page the buffer begins, and how long it is; a whole page says 0.
     part: [AtomicU32; 2],
 }
-
-const _: () = assert!(MODEL || size_of::<Slot>() == 40, "three descriptors to two cache lines");
 
 const EMPTY: u8 = 0;
 const POSTED: u8 = 1;
@@ -133,6 +138,8 @@ pub struct Bells {
 #[derive(Debug)]
 struct Ring {
     slots: Box<[Slot]>,
+    /// One a slot.
+    held: Box<[Held]>,
     poster: Presence,
     device: Presence,
     cleaner: Presence,
@@ -150,11 +157,11 @@ pub fn ring(len: NonZeroU32, bells: Bells) -> (Poster, DeviceEnd, Cleaner) {
         len: AtomicU32::new(0),
         addr: AtomicU64::new(0),
         mark: AtomicU64::new(0),
-        page: AtomicPtr::new(std::ptr::null_mut()),
-        part: [AtomicU32::new(0), AtomicU32::new(0)],
     };
+    let held = || Held { page: AtomicPtr::new(std::ptr::null_mut()), part: [AtomicU32::new(0), AtomicU32::new(0)] };
     let ring = Arc::new(Ring {
         slots: (0..len.get()).map(|_| slot()).collect(),
+        held: (0..len.get()).map(|_| held()).collect(),
         poster: Presence::new(),
         device: Presence::new(),
         cleaner: Presence::new(),
@@ -168,6 +175,32 @@ impl Ring {
     #[inline]
     fn after(&self, at: usize) -> usize {
         if at + 1 == self.slots.len() { 0 } else { at + 1 }
+    }
+
+    /// Keeps the buffer of descriptor `at` as raw words. Before the descriptor is passed on.
+    #[inline]
+    fn keep(&self, at: usize, buffer: Buffer) {
+        let (held, RawPart { descriptor, offset, len }) = (&self.held[at], buffer.into_raw());
+        held.page.store(descriptor.as_ptr(), Ordering::Relaxed);
+        held.part[0].store(offset, Ordering::Relaxed);
+        held.part[1].store(len, Ordering::Relaxed);
+    }
+
+    /// Turns the raw words back into the buffer of descriptor `at`.
+    ///
+    /// # Safety
+    ///
+    /// The descriptor's state is not `EMPTY`, was loaded with Acquire, is not `POSTED` unless the device is gone, and the
+    /// caller is the one party that may move it to `EMPTY`, which it does next.
+    #[inline]
+    unsafe fn reclaim(&self, at: usize) -> Option<Buffer> {
+        self.slots[at].contents.enter();
+        let held = &self.held[at];
+        let descriptor = NonNull::new(held.page.load(Ordering::Relaxed))?;
+        let [offset, len] = held.part.each_ref().map(|word| word.load(Ordering::Relaxed));
+        // SAFETY: `keep` stored what `into_raw` gave it, of a buffer that was not empty; by the caller's promise it is
+        // taken out once.
+        Some(unsafe { Buffer::from_raw(RawPart { descriptor, offset, len }) })
     }
 }
 
@@ -185,40 +218,15 @@ impl Slot {
         self.clock.tick();
         self.state.store(state, ordering);
     }
-
-    /// Keeps the buffer as raw words. Before it is passed on.
-    #[inline]
-    fn keep(&self, buffer: Buffer) {
-        let RawPart { descriptor, offset, len } = buffer.into_raw();
-        self.page.store(descriptor.as_ptr(), Ordering::Relaxed);
-        self.part[0].store(offset, Ordering::Relaxed);
-        self.part[1].store(len, Ordering::Relaxed);
-    }
-
-    /// Turns the raw words back into a buffer.
-    ///
-    /// # Safety
-    ///
-    /// The state is not `EMPTY`, was loaded with Acquire, is not `POSTED` unless the device is gone, and the caller is
-    /// the one party that may move the descriptor to `EMPTY`, which it does next.
-    #[inline]
-    unsafe fn reclaim(&self) -> Option<Buffer> {
-        self.contents.enter();
-        let descriptor = NonNull::new(self.page.load(Ordering::Relaxed))?;
-        let [offset, len] = self.part.each_ref().map(|word| word.load(Ordering::Relaxed));
-        // SAFETY: `keep` stored what `into_raw` gave it, of a buffer that was not empty; by the caller's promise it is
-        // taken out once.
-        Some(unsafe { Buffer::from_raw(RawPart { descriptor, offset, len }) })
-    }
 }
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        for slot in &self.slots {
+        for (at, slot) in self.slots.iter().enumerate() {
             // Relaxed: the reference count of the ring ordered every end's last touch before this.
             if slot.state(Ordering::Relaxed) != EMPTY && !broken("a ring that ends with its pages") {
                 // SAFETY: no end is left, so nobody else moves the descriptor; the buffer goes home by the shared path.
-                drop(unsafe { slot.reclaim() });
+                drop(unsafe { self.reclaim(at) });
             }
         }
     }

@@ -73,7 +73,7 @@ impl Poster {
         slot.addr.store(addr.0, Ordering::Relaxed);
         slot.len.store(len, Ordering::Relaxed);
         slot.mark.store(mark, Ordering::Relaxed);
-        slot.keep(buffer);
+        self.ring.keep(self.tail, buffer);
         // Release: pairs with the Acquire in `DeviceEnd::work` and `Cleaner::take`; hands the descriptor over, and
         // with it whatever the CPU wrote into the buffer.
         slot.pass(POSTED, unless("posting without Release", Ordering::Release));
