@@ -33,7 +33,7 @@ Ports:
   pcap:FILE    a pcap or pcapng file; on the way out in the format, and with the times, that came in
   null         counts and forgets (only --out)
 
-/dev/stdin and /dev/stdout are files like others; where packets go to standard output, the report goes to standard error.
+/dev/stdin and /dev/stdout are files like others, and a pipe is read to its end before the run begins; where packets go to standard output, the report goes to standard error.
 An output has its name when it is complete. Until then it is .NAME.*.part beside it, which kill -9 can leave behind.
 
 Dropped are the packets that came in and did not go out: by the verdict, or because they fit no buffer.
@@ -196,7 +196,7 @@ impl FromStr for SplitSize {
 
 impl PageSize {
     const SMALLEST: usize = 2 << 10;
-    const LARGEST: usize = 64 << 10;
+    pub(crate) const LARGEST: usize = 64 << 10;
 
     pub(crate) fn bytes(self) -> usize {
         self.0

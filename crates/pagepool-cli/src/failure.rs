@@ -9,6 +9,8 @@ use pp_netdev::{ForwardError, WindowError};
 use pp_provider_buddy::BuddyError;
 use pp_provider_passthrough::SizeError;
 
+use crate::args::PageSize;
+
 /// What ended the program early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -29,9 +31,7 @@ pub(crate) enum Failure {
         pages_of(.limit)
     )]
     LimitTooSmall { limit: u64, least: u64 },
-    #[error(
-        "fragments of {split} bytes do not fit a page of {page}; give --split {page} or less, or a larger --page-size"
-    )]
+    #[error("fragments of {split} bytes do not fit a page of {page}; give --split {page} or less{}", or_larger(*page))]
     SplitTooLarge { split: u32, page: usize },
     #[error("a pool like this can't be built: {0}")]
     Build(#[from] BuildError),
@@ -57,6 +57,11 @@ pub(crate) enum Failure {
     Signals(io::Error),
     #[error("the report can't be written: {0}; the packets were forwarded")]
     Report(io::Error),
+}
+
+/// The other way out, where there is one.
+fn or_larger(page: usize) -> &'static str {
+    if page < PageSize::LARGEST { ", or a larger --page-size" } else { "" }
 }
 
 /// So many pages, in words.

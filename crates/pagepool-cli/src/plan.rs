@@ -52,7 +52,8 @@ impl Plan {
         match &plan.input {
             // Read once before it is forwarded: so the middle of the run is known, for the bar and for the figures at a
             // tenth of it, and a truncated capture is refused before any output is begun.
-            Input::Capture(capture, Repeat::Times(times)) if plan.count.is_none() => {
+            // With a count that may be more than there is: only where the middle decides about something.
+            Input::Capture(capture, Repeat::Times(times)) if plan.count.is_none() || args.split.is_some() => {
                 plan.expected = NonZeroU64::new(capture.count()?).map(|packets| packets.saturating_mul(*times));
             }
             Input::Generator(_) if plan.count.is_none() && plan.time.is_none() => plan.time = Some(GENERATOR_TIME),

@@ -14,7 +14,6 @@ pub(crate) struct Report {
     /// Bytes of the packets that came in.
     pub(crate) bytes: u64,
     /// Of those dropped, the ones that fit no buffer.
-    #[serde(skip)]
     pub(crate) too_long: u64,
     /// From the start of the threads to the end of the last one, completing the output included.
     pub(crate) seconds: f64,

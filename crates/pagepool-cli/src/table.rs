@@ -34,6 +34,9 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
         phases.add_rows(report.phases.iter().map(phase_row));
         align(&mut phases, 1);
         writeln!(out, "{phases}")?;
+        if report.phases.len() == 1 {
+            writeln!(out, "the run ended before its middle, where it would have changed to a page a packet")?;
+        }
     }
 
     let names = report.pools.iter().map(|pool| format!("pool {} ({})", pool.id, pool.name));
@@ -48,7 +51,9 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
         let packets = if report.too_long == 1 { "packet" } else { "packets" };
         let page = report.pools.first().map_or(0, |pool| pool.page_size);
         let (buffer, option) = match report.phases.iter().find_map(|phase| phase.split) {
-            Some(split) => (format!("fragment of {split} bytes"), "a larger --split"),
+            Some(split) => {
+                (format!("fragment of {split} bytes"), "a larger --split, and --page-size if they fit no page")
+            }
             None => (format!("page of {page} bytes"), "--page-size"),
         };
         writeln!(out, "{} {packets} did not fit a {buffer}; give {option}", count(report.too_long))?;

@@ -65,9 +65,26 @@ fn split_pages_carry_the_first_half_and_a_page_each_the_second() {
         assert!(files.read("out") == content, "{provider}");
         let phases = report["phases"].as_array().unwrap();
         assert_eq!(phases.iter().map(|phase| &phase["split"]).collect::<Vec<_>>(), [&2048.into(), &Value::Null]);
-        assert!(phases.iter().all(|phase| number(&phase["packets"]).abs_diff(3000) <= 64), "{phases:#?}");
+        assert!(phases.iter().all(|phase| number(&phase["packets"]).abs_diff(3000) <= 600), "{phases:#?}");
         assert_eq!(number(&phases[0]["most_bytes"]), 4096 * number(&phases[0]["most_pages"]));
     }
+}
+
+#[test]
+fn the_middle_of_a_run_is_where_it_ends_first() {
+    for args in [
+        // Of the count and the capture, and of the time and the capture.
+        &["--split", "2048", "--repeat", "2", "--count", "1000000"][..],
+        &["--split", "2048", "--repeat", "1000000", "--seconds", "0.5"],
+        // Nothing fits, so nothing is received.
+        &["--split", "64", "--in", "gen:9000", "--page-size", "16384", "--seconds", "0.5"],
+    ] {
+        let report = forward(args);
+        assert_eq!(report["phases"].as_array().unwrap().len(), 2, "{args:?}: {report:#}");
+        assert!(number(&report["phases"][1]["packets"]) > 0, "{args:?}: {report:#}");
+    }
+    let output = pagepool(&["forward", "--split", "2048", "--count", "1"]).output().unwrap();
+    assert!(output.status.success());
 }
 
 #[test]
@@ -88,12 +105,12 @@ fn split_pages_take_less_memory_and_people_see_how_much() {
 
 #[test]
 fn packets_larger_than_a_fragment_are_dropped_and_said_to_be() {
-    let args = ["--split", "300", "--in", "gen:1000", "--count", "1000"];
+    let args = ["--split", "300", "--in", "gen:5000", "--count", "1000"];
     let report = forward(&args);
-    assert_eq!((number(&report["packets_out"]), number(&report["dropped"])), (0, 1000));
+    assert_eq!((number(&report["packets_out"]), number(&report["too_long"])), (0, 1000));
     let output = pagepool(&["forward"]).args(args).output().unwrap();
     let table = String::from_utf8(output.stdout).unwrap();
-    assert!(table.ends_with("1,000 packets did not fit a fragment of 300 bytes; give a larger --split\n"), "{table}");
+    assert!(table.contains("1,000 packets did not fit a fragment of 300 bytes; give a larger --split"), "{table}");
 }
 
 #[test]
