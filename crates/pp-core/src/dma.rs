@@ -93,6 +93,8 @@ pub struct DmaRange {
 /// `map`, and never after the pool was dropped, except for one that had begun before. A unit is home, or in another pool,
 /// only after its `unmap` returned: whoever drops a page while the closing consumer unmaps it waits for that.
 ///
+/// The module `conformance` (a feature) checks an implementation.
+///
 /// # Safety
 ///
 /// After `map` returned an address and until `unmap` is called with it, the device reaches the whole unit under it

@@ -13,6 +13,7 @@
 //! | return from elsewhere | drop the page; [`PoolHandle`]; [`Returner`] for a thread that returns much |
 //! | bring memory | [`MemoryProvider`], [`Region`], [`Home`] |
 //! | map it for a device | [`Dma`] |
+//! | check an own provider or DMA backend | the module `conformance`, with the feature of that name |
 //! | end it | drop the pool; [`Shutdown`] to know when the last page on its books is home |
 //!
 //! `no_std` with `alloc`; the heap is used when a pool is made and when a list of DMA mappings grows, never on the
@@ -31,6 +32,8 @@ mod block;
 mod books;
 mod builder;
 mod completion;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod consumer;
 mod descriptor;
 mod dma;

@@ -119,7 +119,8 @@ impl Description {
 /// 6. **Premapped.** The address that [`premapped`](MemoryProvider::premapped) returns reaches this unit and nothing
 ///    else while it is out.
 ///
-/// What the unit's address may be used for is the promise of [`Backing`].
+/// What the unit's address may be used for is the promise of [`Backing`]. The module `conformance` (a feature) checks an
+/// implementation and names the promise that it breaks.
 ///
 /// # Examples
 ///
@@ -260,19 +261,21 @@ impl Unit {
 /// Where a provider puts units: a bounded array that the pool owns, in most cases its cache.
 #[derive(Debug)]
 pub struct UnitSink<'a> {
-    places: &'a mut [MaybeUninit<NonNull<Descriptor>>],
+    /// The places that are free. A slice that gets shorter: whoever asked for the room needs no check at the push, and the
+    /// compiler knows it.
+    free: &'a mut [MaybeUninit<NonNull<Descriptor>>],
     len: usize,
 }
 
 impl<'a> UnitSink<'a> {
     /// A sink over `places`, empty.
     pub fn new(places: &'a mut [MaybeUninit<NonNull<Descriptor>>]) -> Self {
-        UnitSink { places, len: 0 }
+        UnitSink { free: places, len: 0 }
     }
 
     /// How many more it takes.
     pub fn room(&self) -> usize {
-        self.places.len() - self.len
+        self.free.len()
     }
 
     /// How many it holds.
@@ -291,7 +294,11 @@ impl<'a> UnitSink<'a> {
     ///
     /// If there is no [`room`](UnitSink::room).
     pub fn push(&mut self, unit: Unit) {
-        self.places[self.len] = MaybeUninit::new(unit.0);
+        let (place, free) = core::mem::take(&mut self.free)
+            .split_first_mut()
+            .expect("a provider pushes no more units than `room` says; ask it before each push");
+        *place = MaybeUninit::new(unit.0);
+        self.free = free;
         self.len += 1;
     }
 }
