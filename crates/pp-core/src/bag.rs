@@ -78,9 +78,10 @@ impl Bag {
         self.owner.store(0, release);
     }
 
+    /// Always some: there are a power of two of places.
     #[inline(always)]
-    fn place(places: &[UnsafeCell<usize>], position: usize) -> &UnsafeCell<usize> {
-        &places[(position / ONE) & (places.len() - 1)]
+    fn place(places: &[UnsafeCell<usize>], position: usize) -> Option<&UnsafeCell<usize>> {
+        places.get((position / ONE) & places.len().wrapping_sub(1))
     }
 
     /// How many more fit, as far as the producer can see.
@@ -103,8 +104,10 @@ impl Bag {
         }
         let places = &*self.places;
         for (step, value) in values.take(count).enumerate() {
-            // SAFETY: outside head..tail, so it is the producer's.
-            Bag::place(places, writer.tail.wrapping_add(step * ONE)).with_mut(|place| unsafe { *place = value });
+            if let Some(place) = Bag::place(places, writer.tail.wrapping_add(step * ONE)) {
+                // SAFETY: outside head..tail, so it is the producer's.
+                place.with_mut(|place| unsafe { *place = value });
+            }
         }
         // Release pairs with the Acquire in `take` and `seal`: the places and the pages behind them.
         let release = if mutant(Mutant::RelaxedBagTail) { Ordering::Relaxed } else { Ordering::Release };
@@ -123,7 +126,7 @@ impl Bag {
         let places = &*self.places;
         let mut taken = 0;
         while at.head != tail && taken < want {
-            let value = Bag::read(places, at.head);
+            let Some(value) = Bag::read(places, at.head) else { break };
             at.head = at.head.wrapping_add(ONE);
             taken += 1;
             if accept(value) == Step::Stop {
@@ -149,16 +152,16 @@ impl Bag {
         }
         let mut at = Commit { bag: self, head: self.head.0.load(Ordering::Relaxed) };
         while at.head != self.sealed_at.get() {
-            let value = Bag::read(&self.places, at.head);
+            let Some(value) = Bag::read(&self.places, at.head) else { break };
             at.head = at.head.wrapping_add(ONE);
             f(value);
         }
     }
 
     #[inline(always)]
-    fn read(places: &[UnsafeCell<usize>], position: usize) -> usize {
+    fn read(places: &[UnsafeCell<usize>], position: usize) -> Option<usize> {
         // SAFETY: called by the consumer for a position inside head..tail, which is the consumer's to read.
-        Bag::place(places, position).with(|place| unsafe { *place })
+        Bag::place(places, position).map(|place| place.with(|place| unsafe { *place }))
     }
 
     /// How many lie in it, exact when nobody is inside a call; 0 once closed.

@@ -67,10 +67,8 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
     /// The page, when the batch is full.
     #[inline]
     pub fn push(&mut self, page: Page<A>) -> Result<(), Page<A>> {
-        if self.is_full() {
-            return Err(page);
-        }
-        self.places[self.len] = MaybeUninit::new(page.into_descriptor());
+        let Some(place) = self.places.get_mut(self.len) else { return Err(page) };
+        *place = MaybeUninit::new(page.into_descriptor());
         self.len += 1;
         Ok(())
     }
@@ -78,9 +76,11 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
     /// Takes the page out that was added last.
     #[inline]
     pub fn pop(&mut self) -> Option<Page<A>> {
-        self.len = self.len.checked_sub(1)?;
+        let rest = self.len.checked_sub(1)?;
+        let place = self.places.get(rest)?;
+        self.len = rest;
         // SAFETY: below the old length, so a page of ours, which the new length forgets.
-        Some(unsafe { Page::from_descriptor(self.places[self.len].assume_init()) })
+        Some(unsafe { Page::from_descriptor(place.assume_init()) })
     }
 
     /// The pages as bare descriptors, still the batch's.
@@ -96,11 +96,11 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
         self.len = 0;
     }
 
-    /// Where more pages can be written, and the length to be raised by them.
+    /// Where more pages can be written, and the length to be raised by them. Always some.
     #[inline(always)]
-    pub(crate) fn spare(&mut self) -> (&mut [Place], &mut usize) {
-        let len = self.len;
-        (&mut self.places[len..], &mut self.len)
+    pub(crate) fn spare(&mut self) -> Option<(&mut [Place], &mut usize)> {
+        let spare = self.places.get_mut(self.len..)?;
+        Some((spare, &mut self.len))
     }
 
     /// Gives up the pages first and names them then: whoever puts them may unwind without their being put twice.

@@ -23,7 +23,7 @@ use crate::dma::{Dma, DmaAddr, DmaDirection, DmaRange};
 use crate::home::{Home, RawHome};
 use crate::hooks::ErasedHook;
 use crate::limit::{Limits, WatermarkHook};
-use crate::reaper::{Reaper, Remains};
+use crate::reaper::Reaper;
 use crate::ring::{CacheLine, Ring};
 use crate::stats::{ConsumerCounts, ProducerCounts};
 use crate::sync::{AtomicUsize, Canary, Mutant, Ordering, UnsafeCell, fence, mutant, spin};
@@ -327,7 +327,7 @@ impl Block {
         // SAFETY: elected, so no page and no consumer is left that could look at the table.
         if let Some(table) = this.table.with_mut(|table| unsafe { (*table).take() }) {
             match table.reaper.clone() {
-                Some(reaper) => reaper.reap(Remains::new(table)),
+                Some(reaper) => reaper.reap(table),
                 None => drop(table),
             }
         }

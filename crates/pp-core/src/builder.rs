@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use crate::access::{Access, CpuAccess, Host};
 use crate::bag::Bag;
 use crate::block::{Block, Config, DmaTable, Parts, SyncRange, Table, UNMAPPING};
-use crate::consumer::{Consumer, Entry};
+use crate::consumer::Entry;
 use crate::dma::{Dma, DmaDirection};
 use crate::error::BuildError;
 use crate::home::Home;
@@ -23,6 +23,7 @@ use crate::pool::{NodePolicy, PagePool};
 use crate::provider::Backing;
 use crate::reaper::Reaper;
 use crate::ring::Ring;
+use crate::room::room;
 use crate::sync::Counter;
 
 /// Ring slots of a pool whose builder says nothing, or 0.
@@ -249,7 +250,7 @@ impl<A: Access> PoolBuilder<A> {
         };
         let limits = Limits { limit: Counter::new(self.limit), watermark: Counter::new(watermark) };
         // Before the block, which only a pool can take down.
-        let room = Consumer::room().ok_or(BuildError::OutOfMemory)?;
+        let room = room().ok_or(BuildError::OutOfMemory)?;
         let block = Block::create(Parts { config, ring, bags, limits, table });
         let block = block.ok_or(BuildError::OutOfMemory)?;
         Ok(PagePool::new(room, block, entry, self.node, refill))

@@ -3,11 +3,7 @@
 //! [`PagePool`](crate::PagePool) holds one of these beside the block. Its inline paths touch the block only; whatever they
 //! cannot do in a few instructions is here, and the refill is in [`refill`](crate::refill).
 
-use alloc::alloc::alloc;
-use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::alloc::Layout;
-use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use crate::block::{BlockRef, Place, Table};
@@ -46,14 +42,6 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
-    /// Room for a consumer, or `None` without memory: `Box::new` would abort.
-    pub(crate) fn room() -> Option<Box<MaybeUninit<Self>>> {
-        // SAFETY: a consumer is not of size zero.
-        let room = NonNull::new(unsafe { alloc(Layout::new::<Self>()) })?;
-        // SAFETY: fresh from the allocator with just that layout, and of contents nothing is said.
-        Some(unsafe { Box::from_raw(room.cast::<MaybeUninit<Self>>().as_ptr()) })
-    }
-
     pub(crate) fn new(block: BlockRef, entry: Entry, node: NodePolicy, refill: usize) -> Self {
         let reader = block.ring.reader();
         Consumer {

@@ -5,7 +5,7 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 
 use crate::provider::MemoryProvider;
-use crate::reaper::{Reaper, Remains};
+use crate::reaper::Reaper;
 use crate::sync::{AtomicUsize, Canary, Mutant, Ordering, fence, mutant};
 
 struct Inner<P: ?Sized> {
@@ -122,7 +122,7 @@ impl<P: MemoryProvider + ?Sized> Drop for Home<P> {
         // SAFETY: the count is 0 and was taken there by us, so nobody else has or can get a reference.
         let mut inner = unsafe { Box::from_raw(self.0.as_ptr()) };
         match inner.reaper.take() {
-            Some(reaper) => reaper.reap(Remains::new(Erased(inner))),
+            Some(reaper) => reaper.reap(Erased(inner)),
             None => drop(inner),
         }
     }

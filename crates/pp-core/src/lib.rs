@@ -57,6 +57,7 @@ mod refs;
 mod region;
 mod returner;
 mod ring;
+mod room;
 mod shared;
 mod shared_part;
 mod shutdown;

@@ -144,7 +144,7 @@ impl<A: Access> PagePool<A> {
         loop {
             let counts = self.counts();
             let len = counts.len.get();
-            let (spare, filled) = batch.spare();
+            let Some((spare, filled)) = batch.spare() else { break };
             let take = len.min(spare.len());
             // SAFETY: places below the length are initialised; source and destination are different allocations.
             unsafe { core::ptr::copy_nonoverlapping(self.block.place(len - take), spare.as_mut_ptr(), take) };

@@ -274,6 +274,7 @@ impl<'a> UnitSink<'a> {
     }
 
     /// How many more it takes.
+    #[inline]
     pub fn room(&self) -> usize {
         self.free.len()
     }
@@ -293,6 +294,7 @@ impl<'a> UnitSink<'a> {
     /// # Panics
     ///
     /// If there is no [`room`](UnitSink::room).
+    #[inline]
     pub fn push(&mut self, unit: Unit) {
         let (place, free) = core::mem::take(&mut self.free)
             .split_first_mut()

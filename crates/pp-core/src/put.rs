@@ -12,7 +12,7 @@ use crate::block::{Block, BlockRef};
 use crate::books::Books;
 use crate::descriptor::{Descriptor, owner};
 use crate::provider::{Unit, UnitDrain};
-use crate::ring::{Refused, Ring};
+use crate::ring::{Missed, Refused, Ring};
 use crate::sync::{Mutant, Ordering, mutant};
 
 /// The block an owner word names.
@@ -58,8 +58,9 @@ impl<const N: usize> Outbox<N> {
         if self.len == N {
             self.send_home();
         }
-        // First, so that the page is sent home and booked out also when its hook panics.
-        self.units[self.len] = descriptor;
+        // First, so that the page is sent home and booked out also when its hook panics. There is room, as `N` is not 0.
+        let Some(place) = self.units.get_mut(self.len) else { return };
+        *place = descriptor;
         self.len += 1;
         // SAFETY: the caller's promise; `expel` completes even if the hook panics.
         unsafe { self.block.as_ref().expel(descriptor.as_ref(), owner::HOME) };
@@ -69,7 +70,7 @@ impl<const N: usize> Outbox<N> {
         if self.len == 0 {
             return;
         }
-        let units = &self.units[..self.len];
+        let units = self.units.get(..self.len).unwrap_or(&self.units);
         // SAFETY: the units are not booked out yet, so the books keep the table.
         let home = unsafe { &self.block.as_ref().table().home };
         self.gone += self.len;
@@ -169,26 +170,47 @@ pub(crate) unsafe fn put(descriptor: NonNull<Descriptor>) {
     // handed the page out, and came here with the page.
     let word = unsafe { descriptor.as_ref() }.owner.load(Ordering::Relaxed);
     untrace(word, descriptor);
-    let reason = if word & owner::TAGS == 0
+    if word & owner::TAGS == 0
         && let Some(block) = block_of(word)
     {
-        // SAFETY: our page is on its books, so the block is alive until we publish, and then we are done.
-        let outcome = unsafe { publish(block, descriptor) };
+        // SAFETY: our page is on its books, so the block is alive until we publish, and then we are done. By pointer, as in
+        // `publish`.
+        let outcome = unsafe {
+            block.as_ref().enter();
+            Ring::publish_here(&raw const (*block.as_ptr()).ring, descriptor.as_ptr().expose_provenance())
+        };
         match outcome {
-            Ok(()) => {
-                if mutant(Mutant::TouchAfterPublish) {
-                    // SAFETY: none; this is the defect that the model must find.
-                    unsafe { block.as_ref() }.enter();
-                }
-                return;
+            Ok(()) if mutant(Mutant::TouchAfterPublish) => {
+                // SAFETY: none; this is the defect that the model must find.
+                unsafe { block.as_ref() }.enter();
             }
-            Err(refused) => refused.into(),
+            Ok(()) => {}
+            // SAFETY: still ours.
+            Err(missed) => unsafe { put_elsewhere(descriptor, word, missed) },
         }
-    } else {
-        Reason::NotRecyclable
+        return;
+    }
+    // SAFETY: ours.
+    unsafe { put_away(descriptor, word, Reason::NotRecyclable) }
+}
+
+/// The rest of [`put`], for a page that did not get into the first slot.
+///
+/// # Safety
+///
+/// As [`put`]; the page is on the books of the pool that `word` names.
+#[cold]
+unsafe fn put_elsewhere(descriptor: NonNull<Descriptor>, word: usize, missed: Missed) {
+    let Some(block) = block_of(word) else { return };
+    // SAFETY: as in `put`: our page keeps the block alive.
+    let outcome = unsafe {
+        let ring = &raw const (*block.as_ptr()).ring;
+        Ring::publish_elsewhere(ring, descriptor.as_ptr().expose_provenance(), missed)
     };
-    // SAFETY: still ours.
-    unsafe { put_away(descriptor, word, reason) }
+    if let Err(refused) = outcome {
+        // SAFETY: still ours.
+        unsafe { put_away(descriptor, word, refused.into()) }
+    }
 }
 
 /// The same, out of line: for pages that several held, whose drop has enough to do until one is the last.
@@ -253,21 +275,20 @@ pub(crate) unsafe fn put_many(descriptors: &[NonNull<Descriptor>]) {
     struct Runs<'a>(&'a [NonNull<Descriptor>]);
     impl Runs<'_> {
         fn put(&mut self) {
-            while let Some(first) = self.0.first() {
+            while let Some((first, after)) = self.0.split_first() {
                 // SAFETY: as in `put`.
                 let word = unsafe { first.as_ref() }.owner.load(Ordering::Relaxed);
                 let Some(block) = block_of(word).filter(|_| word & owner::TAGS == 0) else {
-                    let first = *first;
-                    self.0 = &self.0[1..];
+                    self.0 = after;
                     // SAFETY: ours to give up.
-                    unsafe { put(first) };
+                    unsafe { put(*first) };
                     continue;
                 };
-                let same = |d: &&NonNull<Descriptor>| {
+                let other = |d: &NonNull<Descriptor>| {
                     // SAFETY: as in `put`; each is still unpublished when it is looked at.
-                    unsafe { d.as_ref() }.owner.load(Ordering::Relaxed) == word
+                    unsafe { d.as_ref() }.owner.load(Ordering::Relaxed) != word
                 };
-                let (run, after) = self.0.split_at(self.0.iter().take_while(same).count());
+                let (run, after) = self.0.split_at(self.0.iter().position(other).unwrap_or(self.0.len()));
                 self.0 = after;
                 // SAFETY: the run is ours and given up; its pages name this block.
                 unsafe { put_run(run, block, word) };
@@ -296,7 +317,7 @@ unsafe fn put_run(run: &[NonNull<Descriptor>], block: NonNull<Block>, word: usiz
         Ring::publish_all(&raw const (*block.as_ptr()).ring, values)
     };
     if let Err((published, refused)) = outcome {
-        Leaving { block, rest: &run[published..], reason: refused.into() }.put();
+        Leaving { block, rest: run.get(published..).unwrap_or_default(), reason: refused.into() }.put();
         return;
     }
     if mutant(Mutant::TouchAfterBulkPublish) {
@@ -355,7 +376,7 @@ pub(crate) unsafe fn put_in_bag(block: &BlockRef, bag: &Bag, writer: &mut BagWri
         0
     };
     // SAFETY: not published, so still ours.
-    unsafe { put_many(&run[stored..]) };
+    unsafe { put_many(run.get(stored..).unwrap_or_default()) };
 }
 
 /// Takes a page off the books without sending it home: the page gets its own share of the region and of the block.

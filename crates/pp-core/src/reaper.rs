@@ -3,14 +3,10 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
+use crate::room::room;
+
 /// Something that is over: dropping it frees it.
 pub struct Remains(#[allow(dead_code, reason = "held to be dropped")] Box<dyn core::any::Any + Send>);
-
-impl Remains {
-    pub(crate) fn new(what: impl Send + 'static) -> Self {
-        Remains(Box::new(what))
-    }
-}
 
 impl core::fmt::Debug for Remains {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -21,6 +17,7 @@ impl core::fmt::Debug for Remains {
 /// Takes the [`Remains`] of regions and pools, so that unmapping and freeing never runs on a packet thread.
 ///
 /// The function it wraps may run on any thread and should only pass the remains on: to a channel, a work queue, a list.
+/// Passing on takes a small allocation; without memory for it, the freeing happens on the spot.
 ///
 /// # Examples
 ///
@@ -42,8 +39,12 @@ impl Reaper {
         Reaper(Arc::new(f))
     }
 
-    pub(crate) fn reap(&self, remains: Remains) {
-        (self.0)(remains);
+    /// Passes `what` on. Without memory for that it is dropped here.
+    pub(crate) fn reap<T: Send + 'static>(&self, what: T) {
+        if let Some(room) = room() {
+            let what: Box<T> = Box::write(room, what);
+            (self.0)(Remains(what));
+        }
     }
 }
 

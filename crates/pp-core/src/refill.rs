@@ -2,6 +2,7 @@
 //!
 //! Kernel counterpart: `page_pool_refill_alloc_cache`, `__page_pool_alloc_netmems_slow` (Linux 7.3).
 
+use alloc::collections::BinaryHeap;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -307,7 +308,8 @@ impl Consumer {
         // Relaxed: both words travel with the page, and the only one to look without it is we ourselves, at close.
         page.dma_claim.store(self.block.config.id, Ordering::Relaxed);
         self.counts().mapped.add(1);
-        if !listed {
+        // There is room; asked once more, because the compiler then knows that the push does not grow the list.
+        if !listed && self.mapped.len() < self.mapped.capacity() {
             page.mapped_slot().store(self.mapped.len() as u32, Ordering::Relaxed);
             self.mapped.push(NonNull::from(page));
         }
@@ -337,7 +339,8 @@ impl Consumer {
         // SAFETY: descriptors stay readable as long as the provider lives, and we are open on it. Relaxed: only we ever put
         // our id into the claim, so a claim that is ours stays ours or becomes 0 meanwhile, and then the entry is stale.
         self.mapped.retain(|entry| unsafe { entry.as_ref() }.dma_claim.load(Ordering::Relaxed) == id);
-        self.mapped.sort_unstable();
+        // A heap's sort: in place, and it has no panic, which the one of slices keeps for an order that is none.
+        self.mapped = BinaryHeap::from(core::mem::take(&mut self.mapped)).into_sorted_vec();
         self.mapped.dedup();
         let kept = self.mapped.len();
         let grow = if kept * 2 > self.mapped.capacity() { kept.max(64) } else { 1 };

@@ -56,15 +56,21 @@ impl<A: Access> Returner<A> {
     }
 
     fn put_run(&mut self, run: &[NonNull<Descriptor>]) {
-        let bag = &self.block.bags[self.index];
         // SAFETY: the pages came by value or were given up by their batch. The bag is ours since `claim`.
-        unsafe { put::put_in_bag(&self.block, bag, &mut self.writer, run) };
+        unsafe {
+            match self.block.bags.get(self.index) {
+                Some(bag) => put::put_in_bag(&self.block, bag, &mut self.writer, run),
+                None => put::put_many(run),
+            }
+        }
     }
 }
 
 impl<A: Access> Drop for Returner<A> {
     fn drop(&mut self) {
-        self.block.bags[self.index].disown();
+        if let Some(bag) = self.block.bags.get(self.index) {
+            bag.disown();
+        }
     }
 }
 

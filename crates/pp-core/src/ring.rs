@@ -10,6 +10,9 @@
 //! Publishing is the returner's last touch: everything it writes here, it writes before. From that moment on the page
 //! is the consumer's, and with it the right to free this ring.
 //!
+//! Every index in here is in range. It is looked up with `get` all the same, and none means no room: that costs what the check
+//! of an index does, and leaves no panic that could be reached from a put.
+//!
 //! Kernel counterpart: `struct ptr_ring` (Linux 7.3, `include/linux/ptr_ring.h`), which takes a producer lock and frees
 //! the pool under a producer that still holds it unless the destroyer takes the lock once more (271683bb2cf3).
 
@@ -47,6 +50,15 @@ impl Lane {
     fn after(&self, at: usize) -> usize {
         if at + 1 >= self.end { self.start } else { at + 1 }
     }
+}
+
+/// Where a producer looked that could not publish at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Missed {
+    /// The lane that its context hints at.
+    home: usize,
+    /// The slot there that was not free: somebody's, or sealed. `None`: it is in another lane now.
+    taken: Option<usize>,
 }
 
 /// Why a page could not be published.
@@ -91,15 +103,15 @@ impl Ring {
     }
 
     /// The lanes there are.
-    fn lanes(&self) -> &[CacheLine<Lane>] {
-        &self.lanes[..=self.mask]
+    fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        self.lanes.iter().take(self.mask + 1).map(|lane| &lane.0)
     }
 
     /// The consumer's place at the start of every lane.
     pub(crate) fn reader(&self) -> RingReader {
         let mut heads = [0; MAX_LANES];
         for (head, lane) in heads.iter_mut().zip(self.lanes()) {
-            *head = lane.0.start;
+            *head = lane.start;
         }
         RingReader { lane: 0, heads }
     }
@@ -111,24 +123,31 @@ impl Ring {
     /// `this` is valid until the value is published.
     #[inline]
     pub(crate) unsafe fn publish(this: *const Self, value: usize) -> Result<(), Refused> {
+        // SAFETY: the caller's promise.
+        unsafe { Ring::publish_here(this, value).or_else(|missed| Ring::publish_elsewhere(this, value, missed)) }
+    }
+
+    /// The same, in the one slot that most likely is free.
+    ///
+    /// # Safety
+    ///
+    /// As [`publish`](Ring::publish).
+    #[inline(always)]
+    pub(crate) unsafe fn publish_here(this: *const Self, value: usize) -> Result<(), Missed> {
         // SAFETY: valid so far; not used after a slot took the value.
         let (slots, lanes, mask) = unsafe { (&*(*this).slots, &(*this).lanes, (*this).mask) };
         let home = context_hint() & mask;
-        let lane = &lanes[home].0;
+        let Some(CacheLine(lane)) = lanes.get(home) else { return Err(Missed { home, taken: None }) };
         // A branch rather than an index, so that the slot need not wait for this load.
-        let current = lane.current.get();
-        if current != home {
-            // SAFETY: not published.
-            return unsafe { Ring::publish_elsewhere(this, value, home, current, None) };
+        if lane.current.get() != home {
+            return Err(Missed { home, taken: None });
         }
         let at = lane.cursor.get();
         // Before the publish, which is our last touch.
         lane.cursor.set(lane.after(at));
-        match slots[at].publish(value) {
-            Ok(()) => Ok(()),
-            Err(SEAL) => Err(Refused::Sealed),
-            // SAFETY: not published.
-            Err(_) => unsafe { Ring::publish_elsewhere(this, value, home, home, Some(at)) },
+        match slots.get(at).map(|slot| slot.publish(value)) {
+            Some(Ok(())) => Ok(()),
+            _ => Err(Missed { home, taken: Some(at) }),
         }
     }
 
@@ -146,8 +165,8 @@ impl Ring {
         let count = values.len();
         // SAFETY: valid so far; not used after a slot took the last value.
         let (slots, lanes, mask) = unsafe { (&*(*this).slots, &(*this).lanes, (*this).mask) };
-        let home = &lanes[context_hint() & mask].0;
-        let lane = &lanes[home.current.get()].0;
+        let Some(CacheLine(home)) = lanes.get(context_hint() & mask) else { return Err((0, Refused::Full)) };
+        let Some(CacheLine(lane)) = lanes.get(home.current.get()) else { return Err((0, Refused::Full)) };
         let (start, end) = (lane.start, lane.end);
         let mut at = lane.cursor.get();
         // Once for all, before the first publish.
@@ -155,7 +174,8 @@ impl Ring {
         lane.cursor.set(if far >= end { far - (end - start) } else { far });
         for done in 0..count {
             let Some(value) = values.next() else { break };
-            match slots[at].publish(value) {
+            let Some(slot) = slots.get(at) else { return Err((done, Refused::Full)) };
+            match slot.publish(value) {
                 Ok(()) => at = if at + 1 >= end { start } else { at + 1 },
                 Err(SEAL) => return Err((done, Refused::Sealed)),
                 Err(_) => {
@@ -183,27 +203,25 @@ impl Ring {
     ///
     /// As [`publish`](Ring::publish).
     #[cold]
-    unsafe fn publish_elsewhere(
-        this: *const Self,
-        value: usize,
-        home: usize,
-        current: usize,
-        mut taken: Option<usize>,
-    ) -> Result<(), Refused> {
+    pub(crate) unsafe fn publish_elsewhere(this: *const Self, value: usize, missed: Missed) -> Result<(), Refused> {
+        let Missed { home, mut taken } = missed;
         // SAFETY: valid so far; not used after a slot took the value.
         let (slots, lanes, mask) = unsafe { (&*(*this).slots, &(*this).lanes, (*this).mask) };
-        let lane = &lanes[current].0;
+        let Some(CacheLine(home_lane)) = lanes.get(home) else { return Err(Refused::Full) };
+        let current = if taken.is_some() { home } else { home_lane.current.get() };
+        let Some(CacheLine(lane)) = lanes.get(current) else { return Err(Refused::Full) };
         if taken.is_none() {
             let at = lane.cursor.get();
             lane.cursor.set(lane.after(at));
-            match slots[at].publish(value) {
+            let Some(slot) = slots.get(at) else { return Err(Refused::Full) };
+            match slot.publish(value) {
                 Ok(()) => return Ok(()),
                 Err(SEAL) => return Err(Refused::Sealed),
                 Err(_) => taken = Some(at),
             }
         }
         if let Some(at) = taken
-            && slots[lane.after(at)].peek() != 0
+            && slots.get(lane.after(at)).is_some_and(|slot| slot.peek() != 0)
         {
             // Full, not just shared: the consumer will free this very slot first.
             lane.cursor.set(at);
@@ -213,16 +231,17 @@ impl Ring {
         let tries = if mask == 0 { slots.len() } else { TRIES };
         for step in 1..=mask + 1 {
             let index = (current + step) & mask;
-            let lane = &lanes[index].0;
+            let Some(CacheLine(lane)) = lanes.get(index) else { continue };
             let first = lane.cursor.get();
             let mut at = first;
             for _ in 0..tries.min(lane.end - lane.start) {
-                match slots[at].peek() {
+                let Some(slot) = slots.get(at) else { break };
+                match slot.peek() {
                     0 => {
                         // Before the publish, which is our last touch.
                         lane.cursor.set(lane.after(at));
-                        lanes[home].0.current.set(index);
-                        match slots[at].publish(value) {
+                        home_lane.current.set(index);
+                        match slot.publish(value) {
                             Ok(()) => return Ok(()),
                             Err(SEAL) => return Err(Refused::Sealed),
                             Err(_) => lane.cursor.set(first),
@@ -246,10 +265,13 @@ impl Ring {
         let slots = &*self.slots;
         let mut taken = 0;
         for _ in 0..=self.mask {
-            let lane = &self.lanes[reader.lane].0;
-            let head = &mut reader.heads[reader.lane];
+            let (Some(CacheLine(lane)), Some(head)) = (self.lanes.get(reader.lane), reader.heads.get_mut(reader.lane))
+            else {
+                break;
+            };
             while taken < want {
-                let Some(value) = slots[*head].take() else { break };
+                let Some(slot) = slots.get(*head) else { break };
+                let Some(value) = slot.take() else { break };
                 *head = lane.after(*head);
                 taken += 1;
                 if accept(value) == Step::Stop {
@@ -268,16 +290,14 @@ impl Ring {
     #[cold]
     pub(crate) fn sweep(&self, reader: &mut RingReader, want: usize, mut accept: impl FnMut(usize) -> Step) -> usize {
         let mut taken = 0;
-        for (index, lane) in self.lanes().iter().enumerate() {
-            for at in lane.0.start..lane.0.end {
+        for (lane, head) in self.lanes().zip(&mut reader.heads) {
+            for at in lane.start..lane.end {
                 if taken == want {
                     return taken;
                 }
-                if self.slots[at].peek() == 0 {
-                    continue;
-                }
-                let Some(value) = self.slots[at].take() else { continue };
-                reader.heads[index] = if at + 1 >= lane.0.end { lane.0.start } else { at + 1 };
+                let Some(slot) = self.slots.get(at).filter(|slot| slot.peek() != 0) else { continue };
+                let Some(value) = slot.take() else { continue };
+                *head = lane.after(at);
                 taken += 1;
                 if accept(value) == Step::Stop {
                     return taken;

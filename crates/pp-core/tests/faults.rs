@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{Depot, Give, Heap, Shape, Window, law};
 use pp_core::{
     AllocError, BuildError, Counting, DmaDirection, DmaError, Home, Identity, NodePolicy, Page, PageBatch, PagePool,
-    PoolHandle, PoolState, ProvideError, Shared, doc,
+    PoolHandle, PoolState, ProvideError, Reaper, Shared, doc,
 };
 
 #[global_allocator]
@@ -93,6 +93,30 @@ fn a_list_of_mappings_that_cannot_grow_is_a_full_device() {
     });
     // One unit of a refill is refused; the others make the refill a success.
     assert!(refusals <= 2, "{refusals}");
+}
+
+#[test]
+fn what_a_reaper_cannot_be_told_for_want_of_memory_is_freed_on_the_spot() {
+    let steps = each_step(|k| {
+        let told = Arc::new(AtomicUsize::new(0));
+        let counted = told.clone();
+        let reaper = Reaper::new(move |remains| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            drop(remains);
+        });
+        let depot: Depot = Depot::new(Shape::plain(4096, 8));
+        let home = Home::with_reaper(depot, reaper.clone());
+        let device = Arc::new(Counting::new(Identity));
+        let builder = PagePool::builder(home).reaper(reaper).dma(device.clone(), DmaDirection::FromDevice);
+        let mut pool = builder.build().unwrap();
+        let page = pool.alloc().unwrap();
+        drop(pool);
+        let ((), failed) = Heap::failing(k, || drop(page));
+        assert_eq!(Arc::strong_count(&device), 1, "step {k}: the table went");
+        assert_eq!(told.load(Ordering::Relaxed), 2 - usize::from(failed), "step {k}");
+        failed
+    });
+    assert_eq!(steps, 2, "the pool's table, and the provider");
 }
 
 /// What refills go through in these tests: several, from ring and provider, of pages that come and go.
