@@ -16,6 +16,8 @@
 //! | check an own provider or DMA backend | the module `conformance`, with the feature of that name |
 //! | end it | drop the pool; [`Shutdown`] to know when the last page on its books is home |
 //!
+//! To embed it, with a lock and memory of your own: the module `embedding` of the documentation.
+//!
 //! `no_std` with `alloc`; the heap is used when a pool is made and when a list of DMA mappings grows, never on the
 //! paths of a page. How it works inside, page by page, is told in `ARCHITECTURE.md`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -39,6 +41,9 @@ mod descriptor;
 mod dma;
 #[doc(hidden)]
 pub mod doc;
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/embedding.md")]
+pub mod embedding {}
 mod error;
 mod fragmented;
 mod handle;
