@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::sh::{self, Outcome};
-use crate::{bench, features, icount, models, msrv, no_std, stress};
+use crate::{bare, bench, features, icount, models, msrv, no_std, stress};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -21,6 +21,7 @@ enum Step {
     Clippy,
     Msrv,
     NoStd,
+    Bare,
     Features,
     Doc,
     Bench,
@@ -44,6 +45,7 @@ impl Step {
             Self::Clippy => "clippy has complaints",
             Self::Msrv => "the workspace does not build with its stated rust-version",
             Self::NoStd => "a no_std library does not build without its default features",
+            Self::Bare => "the program without std fails, or a verb of a page can panic",
             Self::Features => "a combination of features does not build, or warns",
             Self::Doc => "the documentation does not build, or warns",
             Self::Bench => "the benchmarks do not run",
@@ -63,6 +65,7 @@ impl Step {
             }
             Self::Msrv => msrv::run(),
             Self::NoStd => no_std::run(),
+            Self::Bare => bare::run(),
             Self::Features => features::run(),
             Self::Doc => {
                 let mut command = sh::cargo();

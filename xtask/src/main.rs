@@ -3,6 +3,7 @@
 //! A command that cannot run for want of a tool says so loudly and exits with success; a command whose child fails
 //! exits with the child's code.
 
+mod bare;
 mod bench;
 mod ci;
 mod features;
@@ -43,6 +44,8 @@ enum Command {
     Features,
     /// The libraries that promise no_std build without their default features
     NoStd,
+    /// The program without std and main runs, and no verb of a page can panic
+    Bare,
     /// The workspace builds with the `rust-version` that it states
     Msrv,
     /// The benchmarks; arguments are passed through
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Miri(args) => miri::run(&args),
         Command::Features => features::run(),
         Command::NoStd => no_std::run(),
+        Command::Bare => bare::run(),
         Command::Msrv => msrv::run(),
         Command::Bench(args) => bench::run(&args),
         Command::Icount(args) => icount::run(&args),

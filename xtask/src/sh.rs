@@ -60,6 +60,13 @@ pub(crate) fn installed_toolchain(name: &str) -> Option<String> {
         .map(Into::into)
 }
 
+/// The host's target triple.
+pub(crate) fn host() -> Result<String> {
+    let version = capture(Command::new("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(Into::into).context("`rustc -vV` names no host")
+}
+
 /// Sets a variable unless the caller's environment has it.
 pub(crate) fn default_env(command: &mut Command, name: &str, value: impl AsRef<OsStr>) {
     if std::env::var_os(name).is_none() {

@@ -1,7 +1,6 @@
 //! The stress tests: real threads, contents and conservation checked, for a stated time.
 
-use anyhow::{Context, Result, ensure};
-use std::process::Command;
+use anyhow::{Result, ensure};
 
 use crate::sh::{self, Outcome};
 use crate::workspace::Workspace;
@@ -35,7 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         let mut command = sh::cargo_of(&nightly);
         sh::rustflags(&mut command, "-Zsanitizer=address");
         // With a target named, build scripts and macros of the host are built without the sanitizer.
-        command.args(["test", "--target", &host()?, "--target-dir"]).arg(workspace.target.join("asan"));
+        command.args(["test", "--target", &sh::host()?, "--target-dir"]).arg(workspace.target.join("asan"));
         command
     } else {
         let mut command = sh::cargo();
@@ -49,11 +48,4 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     let passed = sh::run_tests(&mut command)?;
     ensure!(passed as usize >= packages.len(), "a stress test ran nothing");
     Ok(Outcome::Done)
-}
-
-/// The host's target triple.
-fn host() -> Result<String> {
-    let version = sh::capture(Command::new("rustc").arg("-vV"))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(Into::into).context("`rustc -vV` names no host")
 }
