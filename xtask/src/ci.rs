@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::sh::{self, Outcome};
-use crate::{bare, bench, features, icount, models, msrv, no_std, stress};
+use crate::{bare, bench, features, icount, models, msrv, no_std, stress, targets};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -21,6 +21,7 @@ enum Step {
     Clippy,
     Msrv,
     NoStd,
+    Targets,
     Bare,
     Features,
     Doc,
@@ -45,6 +46,7 @@ impl Step {
             Self::Clippy => "clippy has complaints",
             Self::Msrv => "the workspace does not build with its stated rust-version",
             Self::NoStd => "a no_std library does not build without its default features",
+            Self::Targets => "another machine's target does not build, or is not refused in a sentence",
             Self::Bare => "the program without std fails, or a verb of a page can panic",
             Self::Features => "a combination of features does not build, or warns",
             Self::Doc => "the documentation does not build, or warns",
@@ -65,6 +67,7 @@ impl Step {
             }
             Self::Msrv => msrv::run(),
             Self::NoStd => no_std::run(),
+            Self::Targets => targets::run(),
             Self::Bare => bare::run(),
             Self::Features => features::run(),
             Self::Doc => {

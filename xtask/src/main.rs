@@ -16,6 +16,7 @@ mod no_std;
 mod orderings;
 mod sh;
 mod stress;
+mod targets;
 mod workspace;
 
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ enum Command {
     Features,
     /// The libraries that promise no_std build without their default features
     NoStd,
+    /// Other machines compile the libraries, or are refused in a sentence; as far as their targets are installed
+    Targets,
     /// The program without std and main runs, and no verb of a page can panic
     Bare,
     /// The workspace builds with the `rust-version` that it states
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Miri(args) => miri::run(&args),
         Command::Features => features::run(),
         Command::NoStd => no_std::run(),
+        Command::Targets => targets::run(),
         Command::Bare => bare::run(),
         Command::Msrv => msrv::run(),
         Command::Bench(args) => bench::run(&args),

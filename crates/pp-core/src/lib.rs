@@ -23,6 +23,14 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 
+#[cfg(not(target_has_atomic = "ptr"))]
+compile_error!(
+    "pp-core needs a compare-and-swap of a word, which this target has not (`target_has_atomic = \"ptr\"`); \
+     choose one that has, such as thumbv7em over thumbv6m, or riscv32imac over riscv32i"
+);
+#[cfg(target_pointer_width = "16")]
+compile_error!("pp-core needs words of 32 bits or more: units and counts do not fit 16");
+
 extern crate alloc;
 #[cfg(any(feature = "std", test, loom, shuttle))]
 extern crate std;

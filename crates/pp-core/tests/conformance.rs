@@ -39,7 +39,7 @@ fn the_provider_of_our_own_tests_conforms_in_every_shape_and_kind() {
     assert_eq!((passed.capacity, not_shown(&passed)), (32, vec![Obligation::Premapped]), "it has a device to lose");
     conformance::provider(|| Home::new(Depot::<Exposed>::new(shape))).unwrap();
     let premapped = || {
-        let depot = Depot::<Device>::new(Shape::plain(64, 20)); // its addresses are those of descriptors, 64 bytes each
+        let depot = Depot::<Device>::new(Shape::plain(4096, 20));
         depot.premap(true);
         Home::new(depot)
     };

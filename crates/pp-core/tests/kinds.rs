@@ -186,14 +186,21 @@ fn units_are_aligned_and_ragged_ends_stay_unused() {
 #[test]
 fn impossible_regions_are_refused_with_a_sentence() {
     let new = |unit_bytes, bytes| Region::new(At(core::ptr::null_mut(), bytes), unit_bytes, NodeId(0)).unwrap_err();
-    for unit_bytes in [0, 1, 32, 3000, 4097, 1 << 32] {
-        let error = new(unit_bytes, 1 << 40);
+    for unit_bytes in [0, 1, 32, 3000, 4097, (1 << 31) + 1, usize::MAX] {
+        let error = new(unit_bytes, usize::MAX);
         assert_eq!(error, RegionError::UnitSize { unit_bytes });
         assert!(error_text(error).contains("use a power of two"), "{error}");
     }
+    assert!(error_text(new(4096, 1)).contains("give more memory"));
+}
+
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn sizes_that_only_64_bits_can_say_are_refused_with_a_sentence() {
+    let new = |unit_bytes, bytes| Region::new(At(core::ptr::null_mut(), bytes), unit_bytes, NodeId(0)).unwrap_err();
+    assert_eq!(new(1 << 32, 1 << 40), RegionError::UnitSize { unit_bytes: 1 << 32 });
     assert_eq!(new(64, (1 << 38) - 64), RegionError::TooMany { units: u32::MAX as usize });
     assert!(error_text(new(64, 1 << 40)).contains("use a larger unit"));
-    assert!(error_text(new(4096, 1)).contains("give more memory"));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use pp_core::{
 static HEAP: Heap = Heap;
 
 /// Pages of this thread that were faulted in without reading a disk.
-fn minor_faults() -> i64 {
+fn minor_faults() -> libc::c_long {
     // SAFETY: all zero is a value of it, and the call fills it in.
     let mut usage: libc::rusage = unsafe { core::mem::zeroed() };
     // SAFETY: a valid place for the answer.

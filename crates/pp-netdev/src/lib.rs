@@ -24,6 +24,11 @@
     reason = "a crate of threads and files: two names for what std has under one would only be noise"
 )]
 
+#[cfg(not(unix))]
+compile_error!(
+    "pp-netdev needs Unix, for reading captures at an offset and for files that keep their mode; leave it out"
+);
+
 mod bell;
 mod buffer;
 mod counters;

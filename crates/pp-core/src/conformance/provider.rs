@@ -217,7 +217,8 @@ unsafe impl Dma for FailsOnce {
         if self.0.fetch_sub(1, Ordering::Relaxed) == 1 {
             return Err(DmaError::Full);
         }
-        Ok(DmaAddr(core::ptr::from_ref(unit).addr() as u64))
+        // Aligned, as narrow words keep no page offset.
+        Ok(DmaAddr((core::ptr::from_ref(unit).addr() as u64) << 11))
     }
     fn unmap(&self, _: DmaAddr, _: usize, _: DmaDirection) {}
 }

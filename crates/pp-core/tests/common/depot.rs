@@ -10,7 +10,7 @@ use pp_core::{
     Recycling, Region, RegionMemory, Request, Unit, UnitSink,
 };
 
-use super::key;
+use super::{key, seen_at};
 
 struct Memory {
     base: *mut u8,
@@ -245,7 +245,7 @@ unsafe impl<A: Access> MemoryProvider for Depot<A> {
     }
 
     fn premapped(&self, unit: &Unit) -> Option<DmaAddr> {
-        self.state().premap.then(|| DmaAddr(key(unit.descriptor()) as u64))
+        self.state().premap.then(|| DmaAddr(seen_at(key(unit.descriptor()))))
     }
 
     fn device_lost(&self) {

@@ -32,6 +32,11 @@ pub(crate) fn key(descriptor: &Descriptor) -> usize {
     core::ptr::from_ref(descriptor).addr()
 }
 
+/// The address at which the devices of these tests see that unit. Aligned, as narrow words keep no page offset.
+pub(crate) fn seen_at(unit: usize) -> u64 {
+    (unit as u64) << 11
+}
+
 /// Whether every byte is 0, for pages of up to 1 MiB.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     static ZEROS: [u8; 1 << 20] = [0; 1 << 20];

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pp_core::{Descriptor, Dma, DmaAddr, DmaDirection, DmaError, DmaRange};
 
-use super::key;
+use super::{key, seen_at};
 
 type Plan = Box<dyn Fn(usize) -> Result<(), DmaError> + Send>;
 
@@ -23,7 +23,7 @@ struct State {
     breaches: Vec<String>,
 }
 
-/// See the module. Device addresses are the addresses of descriptors.
+/// See the module. Device addresses come from the addresses of descriptors.
 pub(crate) struct Window {
     needs_sync: bool,
     state: Mutex<State>,
@@ -77,14 +77,12 @@ impl Window {
 
     /// The syncs for the device since the last call, as descriptor address, offset and length.
     pub(crate) fn drain_for_device(&self) -> Vec<(usize, usize, usize)> {
-        let entries = core::mem::take(&mut self.state().for_device);
-        entries.into_iter().map(|(addr, range)| (addr as usize, range.offset, range.len)).collect()
+        units(core::mem::take(&mut self.state().for_device))
     }
 
     /// The same for syncs for the CPU.
     pub(crate) fn drain_for_cpu(&self) -> Vec<(usize, usize, usize)> {
-        let entries = core::mem::take(&mut self.state().for_cpu);
-        entries.into_iter().map(|(addr, range)| (addr as usize, range.offset, range.len)).collect()
+        units(core::mem::take(&mut self.state().for_cpu))
     }
 
     /// Panics if anything happened that should not have.
@@ -92,6 +90,12 @@ impl Window {
         let breaches = core::mem::take(&mut self.state().breaches);
         assert!(breaches.is_empty(), "the device saw: {breaches:?}");
     }
+}
+
+/// Syncs with the unit's key in place of its address.
+fn units(syncs: Vec<(u64, DmaRange)>) -> Vec<(usize, usize, usize)> {
+    let unit = |addr: u64| (addr / seen_at(1)) as usize;
+    syncs.into_iter().map(|(addr, range)| (unit(addr), range.offset, range.len)).collect()
 }
 
 impl State {
@@ -116,7 +120,7 @@ unsafe impl Dma for Window {
         (state.plan)(state.calls)?;
         let gone = state.gone;
         state.expect(!gone, || "a map on a device that is gone".into());
-        let addr = key(unit) as u64;
+        let addr = seen_at(key(unit));
         let before = state.mapped.insert(addr, unit.unit_bytes());
         state.expect(before.is_none(), || format!("{addr:#x} mapped twice"));
         state.maps += 1;
