@@ -63,6 +63,8 @@ enum Fault {
     OwnThreadPanics,
     /// Order 1 is in the geometry, and order 0 comes.
     WrongOrder,
+    /// A node that it has not is refused.
+    OneNodeOnly,
     /// One order more with every request.
     Grows,
     /// One address for all.
@@ -144,6 +146,9 @@ unsafe impl MemoryProvider for Faulty {
                 _ => {}
             }
             return Err(ProvideError::DeviceLost);
+        }
+        if self.fault == Fault::OneNodeOnly && request.node.is_some_and(|node| node.0 != 0) {
+            return Ok(());
         }
         if self.fault == Fault::Overfills && units.room() > 0 {
             for _ in 0..=units.room() {
@@ -273,6 +278,7 @@ fn each_broken_provider_is_named_by_the_promise_it_breaks() {
         (Fault::OwnThreadOnly, Obligation::AnyThread),
         (Fault::OwnThreadPanics, Obligation::AnyThread),
         (Fault::WrongOrder, Obligation::Order),
+        (Fault::OneNodeOnly, Obligation::Order),
         (Fault::Grows, Obligation::Order),
         (Fault::SameAddress, Obligation::Premapped),
         (Fault::AddressMoves, Obligation::Premapped),

@@ -144,13 +144,19 @@ fn part<R: Send + 'static>(
     obligation: Obligation,
     run: impl FnOnce() -> Result<R, Broken> + Send + 'static,
 ) -> Result<R, Broken> {
+    part_within(PATIENCE, obligation, run)
+}
+
+fn part_within<R: Send + 'static>(
+    patience: Duration,
+    obligation: Obligation,
+    run: impl FnOnce() -> Result<R, Broken> + Send + 'static,
+) -> Result<R, Broken> {
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || drop(sender.send(run())));
-    match receiver.recv_timeout(PATIENCE) {
+    match receiver.recv_timeout(patience) {
         Ok(outcome) => outcome,
-        Err(RecvTimeoutError::Timeout) => {
-            Err(obligation.broken(format!("a call did not return within {} s", PATIENCE.as_secs())))
-        }
+        Err(RecvTimeoutError::Timeout) => Err(obligation.broken(format!("a call did not return within {patience:?}"))),
         Err(RecvTimeoutError::Disconnected) => {
             let payload = thread.join().err();
             let text = payload.as_ref().and_then(|payload| {
@@ -173,5 +179,24 @@ impl Dice {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 % below.max(1) as u64) as usize
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_never_returns_and_one_that_panics_have_names() {
+        let patience = Duration::from_millis(20);
+        let stuck: Result<(), _> = part_within(patience, Obligation::AnyThread, || {
+            loop {
+                thread::park();
+            }
+        });
+        assert_eq!(stuck, Err(Obligation::AnyThread.broken("a call did not return within 20ms")));
+        let panicked: Result<(), _> = part(Obligation::Sync, || panic!("byte {}", 7));
+        assert_eq!(panicked, Err(Obligation::Sync.broken("a call panicked: byte 7")));
+        assert_eq!(part(Obligation::Sync, || Ok(7)), Ok(7));
     }
 }

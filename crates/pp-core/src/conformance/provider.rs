@@ -13,7 +13,7 @@ use crate::descriptor::Descriptor;
 use crate::dma::{Dma, DmaAddr, DmaDirection, DmaError};
 use crate::home::Home;
 use crate::pool::PagePool;
-use crate::provider::{Backing, Geometry, ProvideError, Request};
+use crate::provider::{Backing, Geometry, NodeId, ProvideError, Request};
 
 /// Units that the suite takes at most, and bytes.
 const MOST_UNITS: usize = 1024;
@@ -128,6 +128,14 @@ fn orders<P: Backing>(provider: &P) -> Result<(), Broken> {
     for order in 0..=max_order {
         let units = take(provider, &mut ledger, &Request::new(order, None), 2)?;
         Obligation::Order.check(order > 0 || !units.is_empty(), || "not one unit could be had".into())?;
+        // Nodes are wishes: one that it has not is no reason to fail.
+        for node in [0, u16::MAX].map(NodeId) {
+            let there = take(provider, &mut ledger, &Request::new(order, Some(node)), 1)?;
+            Obligation::Order.check(units.is_empty() || !there.is_empty() || order > 0, || {
+                format!("there are units, and none for a request that prefers {node}")
+            })?;
+            give_back(provider, &mut ledger, there)?;
+        }
         let now = provider.geometry();
         Obligation::Order.check(now == geometry, || format!("the geometry was {geometry:?} and is now {now:?}"))?;
         give_back(provider, &mut ledger, units)?;
