@@ -99,7 +99,7 @@ impl Consumer {
             self.counts().cache_full.add(1);
         }
         // SAFETY: ours to give up.
-        unsafe { put::put(descriptor) };
+        unsafe { put::put_rarely(descriptor) };
     }
 
     /// Syncs `range` of a page for the CPU, counted from the pool's sync offset.

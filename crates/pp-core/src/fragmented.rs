@@ -270,7 +270,7 @@ impl<A: Access> Drop for Fragmented<A> {
         }
         if refs::drop_likely_last(self.descriptor(), self.bias) {
             // SAFETY: the last references, so the page is ours and ends here.
-            unsafe { put::put_last(self.descriptor) }
+            unsafe { put::put_rarely(self.descriptor) }
         }
     }
 }

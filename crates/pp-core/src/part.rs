@@ -315,7 +315,7 @@ impl<A: Access> Drop for PagePart<A> {
     fn drop(&mut self) {
         if refs::drop_of_part(self.descriptor(), self.offset) {
             // SAFETY: the last reference, so the page is ours and ends here.
-            unsafe { put::put_last(self.descriptor) }
+            unsafe { put::put_rarely(self.descriptor) }
         }
     }
 }

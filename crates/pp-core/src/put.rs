@@ -164,7 +164,7 @@ unsafe fn publish(block: NonNull<Block>, descriptor: NonNull<Descriptor>) -> Res
 /// # Safety
 ///
 /// The caller is the sole owner of the page and gives it up.
-#[inline(always)]
+#[inline]
 pub(crate) unsafe fn put(descriptor: NonNull<Descriptor>) {
     // SAFETY: descriptors stay readable while their unit is out. Relaxed: the word was written by the consumer that
     // handed the page out, and came here with the page.
@@ -194,6 +194,17 @@ pub(crate) unsafe fn put(descriptor: NonNull<Descriptor>) {
     unsafe { put_away(descriptor, word, Reason::NotRecyclable) }
 }
 
+/// [`put`] for a caller that rarely gets there and has no registers to spare for it.
+///
+/// # Safety
+///
+/// As [`put`].
+#[cold]
+pub(crate) unsafe fn put_rarely(descriptor: NonNull<Descriptor>) {
+    // SAFETY: the caller's promise.
+    unsafe { put(descriptor) }
+}
+
 /// The rest of [`put`], for a page that did not get into the first slot.
 ///
 /// # Safety
@@ -211,17 +222,6 @@ unsafe fn put_elsewhere(descriptor: NonNull<Descriptor>, word: usize, missed: Mi
         // SAFETY: still ours.
         unsafe { put_away(descriptor, word, refused.into()) }
     }
-}
-
-/// The same, out of line: for pages that several held, whose drop has enough to do until one is the last.
-///
-/// # Safety
-///
-/// As [`put`].
-#[inline(never)]
-pub(crate) unsafe fn put_last(descriptor: NonNull<Descriptor>) {
-    // SAFETY: the caller's promise.
-    unsafe { put(descriptor) }
 }
 
 /// Publishes in the ring or gives the page back: never a provider's lock.

@@ -163,7 +163,7 @@ impl<A: Access> Drop for Shared<A> {
         // Our reads, and a `release` we may have made, happen before the put by the last one.
         if refs::drop(self.descriptor(), 1) {
             // SAFETY: the last handle, so the page is ours alone.
-            unsafe { put::put_last(self.descriptor) }
+            unsafe { put::put_rarely(self.descriptor) }
         }
     }
 }
