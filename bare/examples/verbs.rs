@@ -8,6 +8,9 @@ extern crate alloc;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use pp_provider_buddy::BuddyProvider;
 
 #[path = "../src/mem.rs"]
 mod mem;
@@ -29,6 +32,10 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     // SAFETY: it does not exist, so a program that gets here was not linked.
     unsafe { a_panic_can_be_reached() }
 }
+
+type Place = MaybeUninit<NonNull<Descriptor>>;
+type Buddy = BuddyProvider<IrqLock, Host>;
+const ANY: Request = Request::new(0, None);
 
 macro_rules! verbs {
     ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? $body:block)*) => {
@@ -77,13 +84,16 @@ verbs! {
     verb_inflight(pool: &PoolHandle) -> usize { pool.inflight() }
     verb_drop_pool(pool: PagePool) { drop(pool) }
 
-    // The provider of the recipe, which the verbs above reach through `dyn` only.
-    provider_alloc_bulk(banks: &Banks, places: &mut [MaybeUninit<core::ptr::NonNull<Descriptor>>]) {
-        let _ = banks.alloc_bulk(&Request::new(0, None), &mut UnitSink::new(places));
-    }
+    // Providers, which the verbs above reach through `dyn` only: the recipe's, and the buddy.
+    provider_alloc_bulk(banks: &Banks, places: &mut [Place]) { let _ = banks.alloc_bulk(&ANY, &mut UnitSink::new(places)); }
     provider_release(banks: &Banks, unit: Unit) { banks.release(unit) }
     provider_release_bulk(banks: &Banks, units: UnitDrain<'_>) { banks.release_bulk(units) }
     provider_premapped(banks: &Banks, unit: &Unit) -> Option<DmaAddr> { banks.premapped(unit) }
+    provider_buddy_alloc_bulk(buddy: &Buddy, request: &Request, places: &mut [Place]) {
+        let _ = buddy.alloc_bulk(request, &mut UnitSink::new(places));
+    }
+    provider_buddy_release(buddy: &Buddy, unit: Unit) { buddy.release(unit) }
+    provider_buddy_release_bulk(buddy: &Buddy, units: UnitDrain<'_>) { buddy.release_bulk(units) }
 
     // The control: must fail.
     control_panics(pages: &[Page], at: usize) -> &Page { &pages[at] }

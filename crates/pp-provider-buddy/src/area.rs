@@ -119,7 +119,7 @@ impl Area {
         let mut index = start;
         while index < end {
             let aligned = (index + self.skew).trailing_zeros();
-            let fitting = (end - index).ilog2();
+            let fitting = (end - index).checked_ilog2().unwrap_or(0);
             let order = aligned.min(fitting).min(u32::from(self.max_order)) as u8;
             self.lists.push(region, &mut self.map, index, order);
             index += 1 << order;

@@ -46,20 +46,20 @@ impl FreeLists {
 
     /// Adds the block of `order` at `index`. Last in, first out: the block that was used last is the warm one.
     pub(crate) fn push(&mut self, region: &Region, map: &mut UnitMap, index: u32, order: u8) {
-        let head = self.heads[usize::from(order)];
+        let head = self.head(order);
         set(region, index, NEXT, head);
         set(region, index, PREV, NIL);
         if head != NIL {
             set(region, head, PREV, index);
         }
         map.set_free(index, order);
-        self.blocks[usize::from(order)] += 1;
+        self.count(order, 1);
         self.set_head(order, index);
     }
 
     /// Takes the first block of `order`; its place in the map is the caller's to fill.
     pub(crate) fn pop(&mut self, region: &Region, map: &mut UnitMap, order: u8) -> Option<u32> {
-        let index = self.heads[usize::from(order)];
+        let index = self.head(order);
         if !map.is_free(index, order) {
             return None;
         }
@@ -71,7 +71,7 @@ impl FreeLists {
     pub(crate) fn unlink(&mut self, region: &Region, map: &mut UnitMap, index: u32, order: u8) {
         let next = checked(region, map, index, NEXT, order);
         let prev = checked(region, map, index, PREV, order);
-        if self.heads[usize::from(order)] == index {
+        if self.head(order) == index {
             self.set_head(order, next);
             if next != NIL {
                 set(region, next, PREV, NIL);
@@ -85,11 +85,24 @@ impl FreeLists {
             }
         }
         map.set_body(index);
-        self.blocks[usize::from(order)] -= 1;
+        self.count(order, u32::MAX);
+    }
+
+    fn head(&self, order: u8) -> u32 {
+        self.heads.get(usize::from(order)).copied().unwrap_or(NIL)
+    }
+
+    /// Adds `more`, wrapping.
+    fn count(&mut self, order: u8, more: u32) {
+        if let Some(blocks) = self.blocks.get_mut(usize::from(order)) {
+            *blocks = blocks.wrapping_add(more);
+        }
     }
 
     fn set_head(&mut self, order: u8, index: u32) {
-        self.heads[usize::from(order)] = index;
+        if let Some(head) = self.heads.get_mut(usize::from(order)) {
+            *head = index;
+        }
         let bit = 1 << order;
         self.some = if index == NIL { self.some & !bit } else { self.some | bit };
     }

@@ -47,18 +47,26 @@ impl UnitMap {
     /// A free block of `order` starts at `index`.
     #[inline]
     pub(crate) fn set_free(&mut self, index: u32, order: u8) {
-        self.0[index as usize] = FREE | order;
+        self.set(index, FREE | order);
     }
 
     /// A block of `order` that starts at `index` is out.
     #[inline]
     pub(crate) fn set_out(&mut self, index: u32, order: u8) {
-        self.0[index as usize] = OUT | order;
+        self.set(index, OUT | order);
     }
 
     /// Nothing starts at `index`.
     #[inline]
     pub(crate) fn set_body(&mut self, index: u32) {
-        self.0[index as usize] = BODY;
+        self.set(index, BODY);
+    }
+
+    /// Always of a unit that there is; asked for all the same, because a provider must not panic.
+    #[inline]
+    fn set(&mut self, index: u32, state: u8) {
+        if let Some(unit) = self.0.get_mut(index as usize) {
+            *unit = state;
+        }
     }
 }

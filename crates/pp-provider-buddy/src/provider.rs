@@ -102,13 +102,14 @@ impl<L: RawLock, A: CpuAccess> BuddyProvider<L, A> {
         let bytes = (self.geometry.unit_bytes << order) as u32;
         zone.with(|state| {
             state.take(&self.regions, order, units.room(), depth, |place| {
-                let region = &self.regions[place.region];
+                // There always is one, and there always is room: an area hands out what it has, and no more than it was asked for.
+                let descriptor = self.regions.get(place.region).and_then(|region| region.descriptor(place.index));
+                let Some(descriptor) = descriptor else { return };
                 // SAFETY:
                 // 1. Home, and no other `Unit`: the area's map, which only the holder of the zone's lock changes and
                 //    no page holder reaches, had the block as free and now has it as out.
                 // 2. Outlives: regions are dropped with the provider, and pools hold the provider's `Home`.
-                let unit = unsafe { region.unit(place.index) };
-                let descriptor = unit.descriptor();
+                let unit = unsafe { Unit::new(descriptor) };
                 let recycling = if depth == Depth::Reserve { Recycling::Never } else { Recycling::Allowed };
                 if descriptor.order() != order
                     || descriptor.unit_bytes() != bytes as usize
@@ -118,9 +119,16 @@ impl<L: RawLock, A: CpuAccess> BuddyProvider<L, A> {
                     // inside the region, whose memory is what `A` promises.
                     unsafe { descriptor.reshape(descriptor.addr(), bytes, order, recycling) };
                 }
-                units.push(unit);
+                if units.room() > 0 {
+                    units.push(unit);
+                }
             })
         })
+    }
+
+    /// The zone of a place; the first for what is not ours, to be counted there.
+    fn zone_of(&self, place: Option<Place>) -> usize {
+        place.and_then(|place| self.zone_of.get(place.region)).copied().unwrap_or(0)
     }
 
     /// Takes a unit back whose place is known. The zone is the place's.
@@ -160,9 +168,10 @@ unsafe impl<L: RawLock, A: CpuAccess> MemoryProvider for BuddyProvider<L, A> {
 
     fn release(&self, unit: Unit) {
         let place = self.place(unit.descriptor());
-        let zone = place.map_or(0, |place| self.zone_of[place.region]);
         unit.consume();
-        self.zones[zone].with(|state| self.put(state, place));
+        if let Some(zone) = self.zones.get(self.zone_of(place)) {
+            zone.with(|state| self.put(state, place));
+        }
     }
 
     fn release_bulk(&self, mut units: UnitDrain<'_>) {
@@ -180,17 +189,16 @@ unsafe impl<L: RawLock, A: CpuAccess> MemoryProvider for BuddyProvider<L, A> {
         while units.len() > 0 {
             let mut places = [None; SORTED_AT_ONCE];
             let mut count = 0;
-            for unit in units.by_ref().take(SORTED_AT_ONCE) {
-                places[count] = self.place(unit.descriptor());
+            for (place, unit) in places.iter_mut().zip(units.by_ref()) {
+                *place = self.place(unit.descriptor());
                 unit.consume();
                 count += 1;
             }
-            let places = &places[..count];
-            let zone_of = |place: &Option<Place>| place.map_or(0, |place| self.zone_of[place.region]);
+            let places = || places.iter().take(count).copied();
             for (at, zone) in self.zones.iter().enumerate() {
-                if places.iter().any(|place| zone_of(place) == at) {
+                if places().any(|place| self.zone_of(place) == at) {
                     zone.with(|state| {
-                        places.iter().filter(|place| zone_of(place) == at).for_each(|place| self.put(state, *place));
+                        places().filter(|place| self.zone_of(*place) == at).for_each(|place| self.put(state, place));
                     });
                 }
             }

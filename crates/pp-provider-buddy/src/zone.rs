@@ -127,8 +127,8 @@ impl ZoneState {
             // A region of larger base units has no blocks this small.
             let Some(area_order) = order.checked_sub(member.shift) else { continue };
             let region = member.region;
-            given +=
-                member.area.take(&regions[region], area_order, want - given, |index| hand(Place { region, index }));
+            let Some(memory) = regions.get(region) else { continue };
+            given += member.area.take(memory, area_order, want - given, |index| hand(Place { region, index }));
         }
         self.free -= given << order;
         given
@@ -137,7 +137,8 @@ impl ZoneState {
     /// Takes the block at `place` back. False if none that is out begins there; then nothing changed.
     pub(crate) fn put(&mut self, regions: &[Region], place: Place) -> bool {
         let Some(member) = self.members.iter_mut().find(|member| member.region == place.region) else { return false };
-        let Some(order) = member.area.put(&regions[place.region], place.index) else { return false };
+        let order = regions.get(place.region).and_then(|memory| member.area.put(memory, place.index));
+        let Some(order) = order else { return false };
         self.free += 1usize << (order + member.shift);
         debug_assert!(member.area.free() <= member.area.units());
         true
