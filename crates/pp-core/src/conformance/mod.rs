@@ -34,7 +34,7 @@ use std::thread;
 pub use dma::{dma, dma_with_device};
 pub use provider::provider;
 
-/// One promise of a contract.
+/// One promise of a contract, as [`provider`] and [`dma`] name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Obligation {
@@ -103,6 +103,27 @@ impl Obligation {
 }
 
 /// A promise that was not kept. Shown by `unwrap` as a sentence.
+///
+/// # Examples
+///
+/// A provider that has nothing to give breaks the first promise that needs a unit:
+///
+/// ```
+/// use pp_core::conformance::{self, Obligation};
+/// # use pp_core::*;
+/// # struct Empty;
+/// # // SAFETY: nothing is handed out.
+/// # unsafe impl MemoryProvider for Empty {
+/// #     fn alloc_bulk(&self, _: &Request, _: &mut UnitSink<'_>) -> Result<(), ProvideError> { Ok(()) }
+/// #     fn release(&self, unit: Unit) { unit.consume() }
+/// #     fn geometry(&self) -> Geometry { Geometry { unit_bytes: 4096, max_order: 0, nodes: 1 } }
+/// #     fn describe(&self) -> Description { Description::new("empty", 0, 0) }
+/// # }
+/// # // SAFETY: nothing is handed out.
+/// # unsafe impl Backing for Empty { type Access = Host; }
+/// let broken = conformance::provider(|| Home::new(Empty)).unwrap_err();
+/// assert_eq!((broken.obligation, &*broken.what), (Obligation::Order, "not one unit could be had"));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Broken {
@@ -126,7 +147,7 @@ impl core::fmt::Debug for Broken {
 
 impl core::error::Error for Broken {}
 
-/// All that was tried held.
+/// All that was tried held: what [`provider`] and [`dma`] return.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Passed {

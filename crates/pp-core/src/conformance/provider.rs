@@ -43,39 +43,33 @@ pub fn provider<P: Backing, H: Into<Home<P>>>(make: impl Fn() -> H) -> Result<Pa
     let fresh = || -> Home<P> { make().into() };
     let mut passed = Passed::default();
 
-    let home = fresh();
-    part(Obligation::Bulk, move || no_more_than_fit(&*home))?;
-    let home = fresh();
-    part(Obligation::Order, move || orders(&*home))?;
-    let home = fresh();
-    let capacity = part(Obligation::Uniqueness, move || everything_out(&*home))?;
+    part(Obligation::Bulk, on(fresh(), no_more_than_fit))?;
+    part(Obligation::Order, on(fresh(), orders))?;
+    let capacity = part(Obligation::Uniqueness, on(fresh(), everything_out))?;
     passed.capacity = capacity;
-    let home = fresh();
-    part(Obligation::Conservation, move || one_by_one(&*home, Words::Left, capacity))?;
-    let home = fresh();
-    part(Obligation::HomeWords, move || one_by_one(&*home, Words::Scribbled, capacity))?;
-    let home = fresh();
-    part(Obligation::Failure, move || running_dry(&*home, capacity))?;
+    part(Obligation::Conservation, on(fresh(), move |it| one_by_one(it, Words::Left, capacity)))?;
+    part(Obligation::HomeWords, on(fresh(), move |it| one_by_one(it, Words::Scribbled, capacity)))?;
+    part(Obligation::Failure, on(fresh(), move |it| running_dry(it, capacity)))?;
     if capacity >= most(&fresh().geometry(), 0) {
         passed.not_shown.push((Obligation::Failure, "it never ran dry"));
     }
-    let home = fresh();
-    part(Obligation::Bulk, move || in_bulk(&*home, capacity))?;
+    part(Obligation::Bulk, on(fresh(), move |it| in_bulk(it, capacity)))?;
     let home = fresh();
     part(Obligation::Failure, move || refills_that_fail(&home, capacity))?;
-    let home = fresh();
-    part(Obligation::AnyThread, move || threads(&home, capacity))?;
-    let home = fresh();
-    part(Obligation::Description, move || figures(&*home))?;
-    let home = fresh();
-    if !part(Obligation::Premapped, move || comes_mapped(&*home))? {
+    part(Obligation::AnyThread, on(fresh(), move |it| threads(it, capacity)))?;
+    part(Obligation::Description, on(fresh(), figures))?;
+    if !part(Obligation::Premapped, on(fresh(), comes_mapped))? {
         passed.not_shown.push((Obligation::Premapped, "its units come unmapped"));
     }
-    let home = fresh();
-    if !part(Obligation::DeviceLost, move || lost(&*home))? {
+    if !part(Obligation::DeviceLost, on(fresh(), lost))? {
         passed.not_shown.push((Obligation::DeviceLost, "there is no device behind it"));
     }
     Ok(passed)
+}
+
+/// A part that runs on a provider of its own.
+fn on<P: Backing, R>(home: Home<P>, run: impl FnOnce(&P) -> R) -> impl FnOnce() -> R {
+    move || run(&home)
 }
 
 /// All units of `order` that there are, or as many as the suite takes.
@@ -251,11 +245,10 @@ fn refills_that_fail<P: Backing>(home: &Home<P>, capacity: usize) -> Result<(), 
 }
 
 /// Two threads take, two others give back.
-fn threads<P: Backing>(home: &Home<P>, capacity: usize) -> Result<(), Broken> {
+fn threads<P: Backing>(provider: &P, capacity: usize) -> Result<(), Broken> {
     const ROUNDS: usize = 400;
     let ledger = Mutex::new(Ledger::new(Words::Left));
     let ledger = || ledger.lock().unwrap_or_else(PoisonError::into_inner);
-    let provider = &**home;
     let outcome = thread::scope(|scope| {
         let mut workers = Vec::new();
         for _ in 0..2 {
