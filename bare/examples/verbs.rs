@@ -21,6 +21,8 @@ use sys::irq;
 
 include!("../../crates/pp-core/docs/own_provider.rs");
 
+use pp_frag::{Frag, FragCache};
+
 #[global_allocator]
 static HEAP: mem::Bump = mem::Bump;
 
@@ -68,6 +70,23 @@ verbs! {
     verb_returner_put_batch(returner: &mut Returner, batch: &mut PageBatch<64>) { returner.put_batch(batch) }
     verb_drop_shared(page: Shared) { drop(page) }
     verb_try_unshare(page: Shared) -> Result<Page, Shared> { page.try_unshare() }
+
+    // Pages in parts.
+    verb_fragment(page: Page) -> Fragmented { Fragmented::from(page) }
+    verb_cut(page: &mut Fragmented, bytes: usize) -> Option<PagePart> { page.cut(bytes).ok() }
+    verb_rejoin(page: &mut Fragmented, part: PagePart) { drop(page.rejoin(part)) }
+    verb_renew(pool: &mut PagePool, page: Fragmented) -> Option<Fragmented> { pool.renew(page) }
+    verb_recycle_fragmented(pool: &mut PagePool, page: Fragmented) { pool.recycle_fragmented(page) }
+    verb_recycle_part(pool: &mut PagePool, part: PagePart) { pool.recycle_part(part) }
+    verb_drop_fragmented(page: Fragmented) { drop(page) }
+    verb_drop_part(part: PagePart) { drop(part) }
+    verb_drop_shared_part(part: SharedPart) { drop(part) }
+    verb_part_bytes(part: &mut PagePart) -> &mut [u8] { part }
+    verb_frag_alloc(cache: &mut FragCache, pool: &mut PagePool, size: usize) -> Option<Frag> { cache.alloc(pool, size).ok() }
+    verb_frag_recycle(cache: &mut FragCache, pool: &mut PagePool, frag: Frag) { cache.recycle(pool, frag) }
+    verb_frag_drop(frag: Frag) { drop(frag) }
+    verb_frag_bytes(frag: &mut Frag) -> &mut [u8] { frag }
+    verb_frag_split_off(frag: &mut Frag, at: usize) -> Option<Frag> { frag.split_off(at).ok() }
 
     // What else a driver does with a page in its hands.
     verb_share(page: Page) -> Shared { page.share() }
