@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::sh::{self, Outcome};
-use crate::{bare, bench, features, icount, models, msrv, no_std, stress, targets};
+use crate::{bare, bench, capi, features, icount, models, msrv, no_std, stress, targets};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -25,6 +25,7 @@ enum Step {
     Bare,
     Features,
     Doc,
+    Capi,
     Bench,
     Icount,
     Loom,
@@ -50,6 +51,7 @@ impl Step {
             Self::Bare => "the program without std fails, or a verb of a page can panic",
             Self::Features => "a combination of features does not build, or warns",
             Self::Doc => "the documentation does not build, or warns",
+            Self::Capi => "the C header is stale, or a C program fails",
             Self::Bench => "the benchmarks do not run",
             Self::Icount => "the instruction gate does not hold",
             Self::Loom => "a loom model fails",
@@ -75,6 +77,7 @@ impl Step {
                 command.env("RUSTDOCFLAGS", "-D warnings");
                 done(command.args(["doc", "--workspace", "--no-deps", "--all-features"]))
             }
+            Self::Capi => capi::run(&capi::Args { bless: false }),
             Self::Bench => bench::run(&bench::Args { args: vec!["--smoke".into()] }),
             Self::Icount => icount::run(&icount::Args { cases: Vec::new(), n: 10_000, bless: false }),
             Self::Loom => models::loom(&models::Args::SHORT),

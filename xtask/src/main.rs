@@ -5,6 +5,7 @@
 
 mod bare;
 mod bench;
+mod capi;
 mod ci;
 mod features;
 mod fresh;
@@ -51,6 +52,8 @@ enum Command {
     Bare,
     /// The workspace builds with the `rust-version` that it states
     Msrv,
+    /// The C header is up to date, and the C programs run under AddressSanitizer
+    Capi(capi::Args),
     /// The benchmarks; arguments are passed through
     Bench(bench::Args),
     /// The instruction gate: instructions an iteration, counted by callgrind, against the table
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Targets => targets::run(),
         Command::Bare => bare::run(),
         Command::Msrv => msrv::run(),
+        Command::Capi(args) => capi::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Icount(args) => icount::run(&args),
         Command::Fresh(args) => fresh::run(&args),
