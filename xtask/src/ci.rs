@@ -78,7 +78,7 @@ impl Step {
                 done(command.args(["doc", "--workspace", "--no-deps", "--all-features"]))
             }
             Self::Capi => capi::run(&capi::Args { bless: false }),
-            Self::Bench => bench::run(&bench::Args { args: vec!["--smoke".into()] }),
+            Self::Bench => bench::smoke(),
             Self::Icount => icount::run(&icount::Args { cases: Vec::new(), n: 10_000, bless: false }),
             Self::Loom => models::loom(&models::Args::SHORT),
             Self::Shuttle => models::shuttle(&models::Args::SHORT),

@@ -39,6 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     test(&["-p", "pp-core", "--lib", "--test", "miri_small", "--"])?;
     test(&["-p", "pp-frag", "--all-features", "--test", "cache", "--"])?;
     if args.filter.is_none() {
+        test(&["-p", "pp-allocators", "--test", "slab", "--test", "arena", "--"])?;
         test(&["-p", "pp-netdev", "--lib", "--", "bell::", "ring::"])?;
     }
     Ok(Outcome::Done)
