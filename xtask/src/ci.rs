@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::sh::{self, Outcome};
-use crate::{bare, bench, capi, features, icount, models, msrv, no_std, stress, targets};
+use crate::{bare, bench, capi, downstream, features, icount, models, msrv, no_std, stress, targets};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -29,6 +29,7 @@ enum Step {
     Bench,
     Icount,
     Loom,
+    Downstream,
     Shuttle,
     Stress,
     /// Last, so that its summaries end the output
@@ -55,6 +56,7 @@ impl Step {
             Self::Bench => "the benchmarks do not run",
             Self::Icount => "the instruction gate does not hold",
             Self::Loom => "a loom model fails",
+            Self::Downstream => "a crate that uses ours fails, tested as the README says",
             Self::Shuttle => "a shuttle model fails",
             Self::Stress => "the stress test fails",
             Self::Test => "a test fails",
@@ -81,6 +83,7 @@ impl Step {
             Self::Bench => bench::smoke(),
             Self::Icount => icount::run(&icount::Args { cases: Vec::new(), n: 10_000, bless: false }),
             Self::Loom => models::loom(&models::Args::SHORT),
+            Self::Downstream => downstream::run(),
             Self::Shuttle => models::shuttle(&models::Args::SHORT),
             Self::Stress => stress::run(&stress::Args { seconds: 5, asan: false }),
             Self::Test => {

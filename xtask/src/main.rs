@@ -7,6 +7,7 @@ mod bare;
 mod bench;
 mod capi;
 mod ci;
+mod downstream;
 mod features;
 mod fresh;
 mod icount;
@@ -34,6 +35,8 @@ enum Command {
     Ci(ci::Args),
     /// The loom models: every interleaving up to a preemption bound
     Loom(models::Args),
+    /// The crates under downstream/, tested as the README tells users to test theirs
+    Downstream,
     /// The shuttle models: random and PCT schedules of larger bodies
     Shuttle(models::Args),
     /// Every ordering weakened by one step, which the loom models must notice
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Ci(args) => ci::run(&args),
         Command::Loom(args) => models::loom(&args),
+        Command::Downstream => downstream::run(),
         Command::Shuttle(args) => models::shuttle(&args),
         Command::Orderings(args) => orderings::run(&args),
         Command::Stress(args) => stress::run(&args),
