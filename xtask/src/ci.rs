@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::sh::{self, Outcome};
-use crate::{bare, bench, capi, downstream, features, icount, models, msrv, no_std, stress, targets};
+use crate::{bare, bench, capi, downstream, features, icount, models, msrv, no_std, package, stress, targets};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -25,6 +25,7 @@ enum Step {
     Bare,
     Features,
     Doc,
+    Package,
     Capi,
     Bench,
     Icount,
@@ -52,6 +53,7 @@ impl Step {
             Self::Bare => "the program without std fails, or a verb of a page can panic",
             Self::Features => "a combination of features does not build, or warns",
             Self::Doc => "the documentation does not build, or warns",
+            Self::Package => "a crate is not ready for a registry",
             Self::Capi => "the C header is stale, or a C program fails",
             Self::Bench => "the benchmarks do not run",
             Self::Icount => "the instruction gate does not hold",
@@ -79,6 +81,7 @@ impl Step {
                 command.env("RUSTDOCFLAGS", "-D warnings");
                 done(command.args(["doc", "--workspace", "--no-deps", "--all-features"]))
             }
+            Self::Package => package::run(),
             Self::Capi => capi::run(&capi::Args { bless: false }),
             Self::Bench => bench::smoke(),
             Self::Icount => icount::run(&icount::Args { cases: Vec::new(), n: 10_000, bless: false }),

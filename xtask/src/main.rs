@@ -16,6 +16,8 @@ mod models;
 mod msrv;
 mod no_std;
 mod orderings;
+mod package;
+mod semver;
 mod sh;
 mod stress;
 mod targets;
@@ -53,6 +55,10 @@ enum Command {
     Targets,
     /// The program without std and main runs, and no verb of a page can panic
     Bare,
+    /// What would go to crates.io: every publishable crate packed, and built from its package
+    Package,
+    /// Whether the versions say what the interfaces did, by cargo-semver-checks where it is installed
+    Semver(semver::Args),
     /// The workspace builds with the `rust-version` that it states
     Msrv,
     /// The C header is up to date, and the C programs run under AddressSanitizer
@@ -78,6 +84,8 @@ fn main() -> ExitCode {
         Command::NoStd => no_std::run(),
         Command::Targets => targets::run(),
         Command::Bare => bare::run(),
+        Command::Package => package::run(),
+        Command::Semver(args) => semver::run(&args),
         Command::Msrv => msrv::run(),
         Command::Capi(args) => capi::run(&args),
         Command::Bench(args) => bench::run(&args),

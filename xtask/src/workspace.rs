@@ -47,6 +47,28 @@ impl<'a> Package<'a> {
         self.0["name"].as_str().unwrap_or_default()
     }
 
+    /// Whether it may go to a registry.
+    pub(crate) fn is_published(self) -> bool {
+        // `publish = false` is an empty list of registries.
+        self.0["publish"].as_array().is_none_or(|registries| !registries.is_empty())
+    }
+
+    /// Whether it has a library that Rust crates use.
+    pub(crate) fn is_library(self) -> bool {
+        self.targets("lib").chain(self.targets("rlib")).next().is_some()
+    }
+
+    /// Whether it has a `[package.metadata.docs.rs]`.
+    pub(crate) fn instructs_docs_rs(self) -> bool {
+        self.0["metadata"]["docs"]["rs"].is_object()
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(self) -> PathBuf {
+        let manifest = PathBuf::from(self.0["manifest_path"].as_str().unwrap_or_default());
+        manifest.parent().map(Into::into).unwrap_or_default()
+    }
+
     pub(crate) fn rust_version(self) -> Option<&'a str> {
         self.0["rust_version"].as_str()
     }
