@@ -24,6 +24,21 @@ use crate::put;
 /// assert!(batch.is_empty());
 /// # Ok::<(), pp_core::BuildError>(())
 /// ```
+///
+/// ```
+/// # use pp_core::{Home, PageBatch, PagePool, doc::Heap};
+/// # let mut pool = PagePool::builder(Home::new(Heap::new(4096, 64))).build()?;
+/// let mut batch = PageBatch::<2>::new();
+/// while !batch.is_full() {
+///     let page = pool.alloc()?;
+///     batch.push(page).expect("there is room");
+/// }
+/// assert_eq!(batch.len(), 2);
+/// let refused = batch.push(pool.alloc()?).unwrap_err(); // the page comes back
+/// drop(batch); // both pages, in bulk
+/// # drop(refused);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct PageBatch<const N: usize, A: Access = Host> {
     len: usize,
     places: [Place; N],

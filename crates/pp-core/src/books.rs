@@ -18,7 +18,7 @@ pub(crate) enum Verdict {
     NotElected,
 }
 
-/// Whether a pool still has a consumer.
+/// Whether a pool still has a consumer. See [`PoolHandle`](crate::PoolHandle).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PoolState {

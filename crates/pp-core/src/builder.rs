@@ -26,20 +26,48 @@ use crate::ring::Ring;
 use crate::room::room;
 use crate::sync::Counter;
 
-/// Ring slots of a pool whose builder says nothing, or 0.
+/// Ring slots of a pool whose builder says nothing, or 0. See [`PoolBuilder`].
 pub const DEFAULT_RING: usize = 1024;
 /// Ring slots at most; more are clamped, not refused (kernel: since late 2025, after refusals broke queue creation).
+/// See [`PoolBuilder`].
 pub const MAX_RING: usize = 16384;
-/// Pages in the cache of a pool whose builder says nothing.
+/// Pages in the cache of a pool whose builder says nothing. See [`PoolBuilder`].
 pub const DEFAULT_CACHE: usize = 128;
-/// Pages in a cache at most.
+/// Pages in a cache at most. See [`PoolBuilder`].
 pub const MAX_CACHE: usize = 4096;
-/// Pages in one refill at most, of a pool whose builder says nothing: one NAPI budget.
+/// Pages in one refill at most, of a pool whose builder says nothing: one NAPI budget. See [`PoolBuilder`].
 pub const DEFAULT_REFILL: usize = 64;
-/// Returners at most.
+/// Returners at most. See [`PoolBuilder`].
 pub const MAX_RETURNERS: usize = 64;
 
 /// What a pool will be. Made by [`PagePool::builder`]; [`build`](PoolBuilder::build) checks all of it.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::doc::Heap;
+/// use pp_core::{DmaDirection, Home, Identity, NodePolicy, PagePool, Reaper, Zeroing};
+///
+/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 256)))
+///     .name("rx0")
+///     .order(0)
+///     .pool_size(256) // slots in the ring
+///     .cache(64)
+///     .refill(32)
+///     .node(NodePolicy::Any)
+///     .dma(Identity, DmaDirection::FromDevice)
+///     .dma_sync(0, 1514)
+///     .page_in(|mut page| page.bytes_mut().expect("nobody shares it yet")[0] = 1)
+///     .page_out(|page| assert_eq!(page.len(), 4096))
+///     .zeroing(Zeroing::OnEntry)
+///     .limit(128)
+///     .watermark(96, |pressure| println!("{pressure:?}"))
+///     .returners(1, 64)
+///     .reaper(Reaper::new(drop)) // on the spot; a channel to another thread would be usual
+///     .build()?;
+/// assert_eq!(pool.alloc()?[0], 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct PoolBuilder<A: Access = Host> {
     home: Home,

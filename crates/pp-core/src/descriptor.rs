@@ -17,6 +17,27 @@ pub(crate) const SYNC_FULL: u32 = u32::MAX;
 /// What is known of one unit.
 ///
 /// One cache line: the direct path loads one word of it, the owner.
+///
+/// # Examples
+///
+/// What a provider does with one; pools and pages only read it.
+///
+/// ```
+/// use core::sync::atomic::Ordering;
+/// use pp_core::{Descriptor, NodeId, Recycling};
+///
+/// let mut memory = [0; 256];
+/// let unit = Descriptor::new(memory.as_mut_ptr(), 64, NodeId(0));
+/// assert_eq!((unit.addr(), unit.unit_bytes()), (memory.as_mut_ptr(), 64));
+/// assert_eq!((unit.node(), unit.order(), unit.recycling()), (NodeId(0), 0, Recycling::Allowed));
+///
+/// // Home, it is its provider's, which may keep its free list here ...
+/// unit.home_words()[0].store(7, Ordering::Relaxed);
+/// // ... and says what it hands out: two base units in one, which pools shall not keep.
+/// // SAFETY: home, and of the memory 128 bytes are there.
+/// unsafe { unit.reshape(unit.addr(), 128, 1, Recycling::Never) };
+/// assert_eq!((unit.unit_bytes(), unit.order(), unit.recycling()), (128, 1, Recycling::Never));
+/// ```
 #[repr(C)]
 #[cfg_attr(not(any(loom, shuttle)), repr(align(64)))]
 pub struct Descriptor {
@@ -60,7 +81,7 @@ const _: () =
 
 const NEVER_FLAG: u32 = 1 << 24;
 
-/// What becomes of a unit when its page is put.
+/// What becomes of a unit when its page is put. See [`Descriptor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recycling {
     /// It goes round in its pool.

@@ -6,7 +6,7 @@
 use crate::descriptor::Descriptor;
 use crate::sync::Counter;
 
-/// An address as the device sees it.
+/// An address as the device sees it. See [`Dma`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DmaAddr(pub u64);
 
@@ -38,7 +38,7 @@ impl core::fmt::Display for DmaAddr {
 }
 
 /// Who writes the memory, seen from the CPU. A pool maps for one of these two (kernel: `dma_dir`; to-device
-/// only would make no sense for a receive pool and is refused there as here).
+/// only would make no sense for a receive pool and is refused there as here). See [`Dma`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DmaDirection {
     /// The device writes, the CPU reads.
@@ -48,7 +48,7 @@ pub enum DmaDirection {
     Bidirectional,
 }
 
-/// Why a page could not be mapped.
+/// Why a page could not be mapped. See [`Dma`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DmaError {
@@ -78,7 +78,7 @@ impl core::fmt::Display for DmaError {
 
 impl core::error::Error for DmaError {}
 
-/// The part of a page that a sync covers, in bytes from the page's start.
+/// The part of a page that a sync covers, in bytes from the page's start. See [`Dma`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DmaRange {
     /// First byte.
@@ -100,6 +100,36 @@ pub struct DmaRange {
 /// After `map` returned an address and until `unmap` is called with it, the device reaches the whole unit under it
 /// and nothing else through it; after `unmap` returned, it reaches the unit no more. A panic in any of them
 /// is a bug.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// use pp_core::{Descriptor, Dma, DmaAddr, DmaDirection, DmaError, DmaRange};
+///
+/// /// A coherent device that sees memory from this address on, and no further than it is wide.
+/// struct Window { base: usize, bytes: u64 }
+///
+/// // SAFETY: the device reaches its window whether or not a unit is mapped; what it does there is a matter of who is given
+/// // an address, which is `map`'s to say.
+/// unsafe impl Dma for Window {
+///     fn map(&self, unit: &Descriptor, _: DmaDirection) -> Result<DmaAddr, DmaError> {
+///         let offset = unit.addr().addr().checked_sub(self.base).ok_or(DmaError::Refused)? as u64;
+///         if offset + unit.unit_bytes() as u64 <= self.bytes { Ok(DmaAddr(offset)) } else { Err(DmaError::Refused) }
+///     }
+///     fn unmap(&self, _: DmaAddr, _unit_bytes: usize, _: DmaDirection) {}
+///     fn sync_for_device(&self, _: DmaAddr, _: DmaRange, _: DmaDirection) {} // where caches have to be written back
+///     fn sync_for_cpu(&self, _: DmaAddr, _: DmaRange, _: DmaDirection) {} // and here to be invalidated
+///     fn needs_sync(&self) -> bool {
+///         false
+///     }
+/// }
+///
+/// let window = Window { base: 0, bytes: u64::MAX }; // all of it
+/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).dma(window, DmaDirection::FromDevice).build()?;
+/// assert!(pool.alloc()?.dma_addr().is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub unsafe trait Dma: Send + Sync + 'static {
     /// Makes the whole unit visible to the device.
     ///
@@ -128,6 +158,7 @@ pub unsafe trait Dma: Send + Sync + 'static {
 }
 
 /// The device sees what the CPU sees: no mapping, no syncing. Units without a CPU address are refused.
+/// See [`Counting`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Identity;
 
@@ -147,6 +178,24 @@ unsafe impl Dma for Identity {
 /// Counts the calls and bytes that go to the backend it wraps; keep it behind an `Arc` to read them.
 ///
 /// It says that it needs syncs whether or not the inner one does, because counting them is the point.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// use std::sync::Arc;
+/// use pp_core::{Counting, DmaDirection, Identity};
+///
+/// let device = Arc::new(Counting::new(Identity));
+/// let pool = PagePool::builder(Home::new(Heap::new(4096, 8))).cache(4).refill(4);
+/// let mut pool = pool.dma(device.clone(), DmaDirection::FromDevice).dma_sync(0, 1500).build()?;
+/// let page = pool.alloc()?;
+/// pool.recycle_direct_synced(page, 60); // the device wrote no more than that
+/// drop(pool);
+/// let counts = device.counts();
+/// assert_eq!((counts.maps, counts.unmaps, counts.synced_bytes), (4, 4, 4 * 1500 + 60));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Counting<D = Identity> {
     inner: D,
@@ -157,7 +206,7 @@ pub struct Counting<D = Identity> {
     synced_bytes: Counter,
 }
 
-/// What a [`Counting`] backend saw.
+/// What a [`Counting`] backend saw. See [`Counting`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DmaCounts {

@@ -4,6 +4,16 @@ use crate::dma::DmaError;
 use crate::provider::ProvideError;
 
 /// Why [`PoolBuilder::build`](crate::PoolBuilder::build) made no pool. Nothing is left behind.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// use pp_core::BuildError;
+/// let error = PagePool::builder(Home::new(Heap::new(4096, 8))).cache(0).build().unwrap_err();
+/// assert_eq!(error, BuildError::Cache { capacity: 0 });
+/// assert_eq!(error.to_string(), "a cache of 0 pages is not possible; use 1 to 4096");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -104,6 +114,19 @@ impl core::fmt::Display for BuildError {
 impl core::error::Error for BuildError {}
 
 /// Why there is no page now.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// use pp_core::AllocError;
+/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).limit(1).build()?;
+/// let page = pool.alloc()?;
+/// assert_eq!(pool.alloc().unwrap_err(), AllocError::LimitReached);
+/// drop(page); // comes back through the ring
+/// assert!(pool.alloc().is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AllocError {

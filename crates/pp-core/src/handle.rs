@@ -28,6 +28,28 @@ use crate::stats::Stats;
 /// assert_eq!(handle.state(), PoolState::Closed);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// ```
+/// # use pp_core::{Home, PageBatch, PagePool, doc::Heap};
+/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 64))).name("rx0").returners(1, 16).build()?;
+/// let handle = pool.handle();
+/// assert_eq!((handle.name(), handle.provider_name(), handle.page_bytes()), ("rx0", "heap", 4096));
+/// assert!(handle.id() > 0 && handle.ring_capacity() == 1024);
+///
+/// handle.set_limit(Some(64));
+/// assert_eq!(handle.limit(), Some(64));
+///
+/// let (page, mut batch): (_, PageBatch<8>) = (pool.alloc()?, pool.alloc_batch());
+/// std::thread::spawn(move || {
+///     handle.put(page);
+///     handle.put_batch(&mut batch);
+///     let returner = handle.returner(); // cheaper still, for a thread that does this all day
+///     assert!(returner.is_some() && handle.stats().in_ring == 9);
+/// })
+/// .join()
+/// .unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct PoolHandle<A: Access = Host> {
     block: BlockRef,
     _access: PhantomData<fn(A)>,
@@ -110,6 +132,18 @@ impl<A: Access> PoolHandle<A> {
     }
 
     /// Who holds this pool's pages: one entry per call site of `alloc`, oldest page first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::{Home, PagePool, doc::Heap};
+    /// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build()?;
+    /// let page = pool.alloc()?;
+    /// let held = &pool.handle().who_holds()[0];
+    /// assert_eq!((held.pages, held.site.line()), (1, line!() - 2));
+    /// println!("{held}"); // 1 pages from src/rx.rs:7:17, the oldest for 21µs
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "leak-trace")]
     pub fn who_holds(&self) -> alloc::vec::Vec<crate::trace::Held> {
         self.block.trace.held()

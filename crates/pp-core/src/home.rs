@@ -36,6 +36,15 @@ struct Inner<P: ?Sized> {
 /// let tx = PagePool::builder(home).name("tx0").build()?; // two pools on one region
 /// # Ok::<(), pp_core::BuildError>(())
 /// ```
+///
+/// ```
+/// # use pp_core::doc::Heap as MyProvider;
+/// use pp_core::{Home, Reaper};
+///
+/// let home = Home::with_reaper(MyProvider::new(4096, 8), Reaper::new(drop));
+/// let other = home.clone();
+/// assert_eq!((Home::owners(&home), other.free_units()), (2, 8)); // derefs to the provider
+/// ```
 pub struct Home<P: MemoryProvider + ?Sized = dyn MemoryProvider>(NonNull<Inner<P>>);
 
 // SAFETY: like `Arc`: the provider is `Send + Sync` by its trait, the count is atomic.

@@ -12,6 +12,27 @@ use crate::provider::NodeId;
 use crate::sync::{Mutant, Ordering, mutant};
 
 /// A page as its hook sees it: the bytes, and nothing that would let it keep or swap the page.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// use pp_core::NodeId;
+/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8)))
+///     .page_in(|mut page| {
+///         assert_eq!((page.len(), page.node(), page.dma_addr()), (4096, NodeId(0), None));
+///         if let Some(bytes) = page.bytes_mut() {
+///             bytes[..4].copy_from_slice(b"new!");
+///         }
+///     })
+///     .page_out(|mut page| {
+///         let first = page.as_mut_ptr(); // for memory that is no slice; others may be reading it
+///         assert!(!first.is_null());
+///     })
+///     .build()?;
+/// assert_eq!(&pool.alloc()?[..4], b"new!");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct PageView<'a, A: Access> {
     descriptor: &'a Descriptor,
     _access: PhantomData<&'a mut A>,
@@ -71,6 +92,20 @@ impl<A: Access> core::fmt::Debug for PageView<'_, A> {
 }
 
 /// When a pool clears pages. Always off the fast path.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// use pp_core::Zeroing;
+/// let pool = PagePool::builder(Home::new(Heap::new(4096, 1))).cache(1);
+/// let mut pool = pool.zeroing(Zeroing::OnCrossOwner).build()?;
+/// let mut page = pool.alloc()?;
+/// page.fill(0xff);
+/// std::thread::spawn(move || drop(page)).join().unwrap(); // another owner
+/// assert!(pool.alloc()?.iter().all(|byte| *byte == 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Zeroing {
     /// Never: pages hold what their last holder left.

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 
 use crate::sync::Counter;
 
-/// Which way a pool crossed its watermark.
+/// Which way a pool crossed its watermark. See [`Pressure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crossing {
     /// It has more units out of its provider than the watermark now: hold back, drop what matters least.
@@ -17,6 +17,28 @@ pub enum Crossing {
 }
 
 /// What a watermark callback is told.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use pp_core::{Crossing, Pressure};
+///
+/// static TIGHT: AtomicBool = AtomicBool::new(false);
+/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8)))
+///     .cache(1)
+///     .limit(4)
+///     .watermark(2, |now: &Pressure| {
+///         assert_eq!((now.watermark, now.limit), (2, Some(4)));
+///         TIGHT.store(now.crossing == Crossing::Rising, Ordering::Relaxed);
+///     })
+///     .build()?;
+/// let pages = [pool.alloc()?, pool.alloc()?, pool.alloc()?];
+/// assert!(TIGHT.load(Ordering::Relaxed)); // three are out, and two would have been well
+/// # drop(pages);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pressure {

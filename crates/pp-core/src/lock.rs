@@ -53,7 +53,7 @@ pub unsafe trait RawLock: Default + Send + Sync + 'static {
     unsafe fn unlock(&self);
 }
 
-/// Spins until the lock is free. For no_std; with an operating system prefer its mutex.
+/// Spins until the lock is free. For no_std; with an operating system prefer its mutex. See [`Locked`].
 #[derive(Debug)]
 pub struct SpinLock {
     /// | state | meaning |
@@ -88,6 +88,14 @@ unsafe impl RawLock for SpinLock {
 }
 
 /// A value that is reached under a lock only.
+///
+/// # Examples
+///
+/// ```
+/// use pp_core::lock::{Locked, SpinLock};
+/// let free: Locked<SpinLock, Vec<u32>> = Locked::new(vec![3, 1, 2]);
+/// assert_eq!(free.with(|free| free.pop()), Some(2));
+/// ```
 pub struct Locked<L, T> {
     lock: L,
     value: UnsafeCell<T>,

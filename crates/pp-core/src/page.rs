@@ -42,6 +42,35 @@ use crate::sync::Ordering;
 /// pool.recycle_direct(page);
 /// println!("{}", page[0]);
 /// ```
+///
+/// What else can be done with one:
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// use pp_core::{NodeId, Page};
+/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build()?;
+/// let page = pool.alloc()?;
+/// assert_eq!((page.len(), page.node(), page.dma_addr()), (4096, NodeId(0), None));
+/// assert_eq!(page.descriptor().unit_bytes(), 4096);
+///
+/// // Into a descriptor ring, and back when the device is done.
+/// let raw = page.into_raw();
+/// // SAFETY: from `into_raw`, once, and nobody else has it.
+/// let page: Page = unsafe { Page::from_raw(raw) };
+/// page.put_synced(1514); // the device wrote no more
+///
+/// // From an interrupt: never a lock. A full ring gives the page back.
+/// assert!(pool.alloc()?.try_put().is_ok());
+///
+/// // Read by several; see `Shared`.
+/// let shared = pool.alloc()?.share();
+/// let other = shared.clone();
+///
+/// // Kept for good: off the pool's books, home when it is dropped.
+/// let page = pool.alloc()?.detach();
+/// assert!(page.is_detached());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[repr(transparent)]
 #[must_use = "a page that is not kept goes straight back to its pool"]
 pub struct Page<A: Access = Host> {
@@ -224,6 +253,8 @@ pub(crate) unsafe fn copy_in(descriptor: &Descriptor, offset: usize, bytes: &[u8
 }
 
 /// A range that is not within its page or part.
+///
+/// [`Exposed`] shows what it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfRange {
     /// First byte asked for.
@@ -295,6 +326,21 @@ impl<A: Access> core::fmt::Debug for Page<A> {
 /// A page of either kind, for code that carries both (`netmem_ref` in the kernel).
 ///
 /// Bytes are an `Option` here; that is the one place where "can the CPU read it" is asked at run time.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// use pp_core::NetMem;
+/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build()?;
+/// let mut memory = NetMem::from(pool.alloc()?);
+/// assert_eq!((memory.len(), memory.dma_addr()), (4096, None));
+/// if let Some(bytes) = memory.bytes_mut() {
+///     bytes[0] = 7;
+/// }
+/// assert_eq!(memory.bytes().map(|bytes| bytes[0]), Some(7)); // `None` for device memory
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum NetMem {
     /// The CPU reads and writes it.

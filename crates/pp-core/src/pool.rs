@@ -23,7 +23,7 @@ use crate::shutdown::Shutdown;
 use crate::stats::{ConsumerCounts, Stats};
 use crate::sync::{Mutant, Ordering, load_unshared, mutant};
 
-/// Which memory node a pool prefers (`nid` in the kernel).
+/// Which memory node a pool prefers (`nid` in the kernel). See [`PoolBuilder`](crate::PoolBuilder).
 #[derive(Clone, Copy, Debug, Default)]
 pub enum NodePolicy {
     /// Any node will do.
@@ -74,6 +74,31 @@ impl NodePolicy {
 ///     let pool = &pool;
 ///     s.spawn(move || pool.stats());
 /// });
+/// ```
+///
+/// In bulk, and at its ends:
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// use pp_core::{AllocError, DmaRange, NodePolicy, PageBatch};
+/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 100))).build()?;
+/// assert_eq!((pool.page_bytes(), pool.provider().free_units), (4096, 100));
+///
+/// let mut batch: PageBatch<64> = pool.alloc_batch();
+/// pool.recycle_batch(&mut batch);
+/// let mut many = PageBatch::<128>::new();
+/// assert_eq!((pool.alloc_into(&mut many), pool.last_error()), (100, AllocError::OutOfMemory));
+///
+/// let page = many.pop().expect("one of a hundred");
+/// pool.dma_sync_for_cpu(&page, DmaRange { offset: 0, len: 60 }); // a device wrote so much
+/// pool.recycle_direct_synced(page, 60); // and only that must be given back to it
+/// drop(many);
+///
+/// assert_eq!(pool.trim(10), 90); // the provider can use them elsewhere
+/// pool.update_nid(NodePolicy::Any);
+/// let shutdown = pool.shutdown(); // drops the pool and watches its end
+/// assert!(shutdown.is_done());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct PagePool<A: Access = Host> {
     pub(crate) block: BlockRef,

@@ -12,7 +12,7 @@ use crate::descriptor::{Descriptor, owner};
 use crate::dma::DmaAddr;
 use crate::sync::Ordering;
 
-/// A memory node, as the operating system numbers them.
+/// A memory node, as the operating system numbers them. See [`MemoryProvider`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u16);
 
@@ -22,7 +22,7 @@ impl core::fmt::Display for NodeId {
     }
 }
 
-/// What a pool asks its provider for.
+/// What a pool asks its provider for. See [`UnitSink`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Request {
@@ -33,13 +33,13 @@ pub struct Request {
 }
 
 impl Request {
-    /// Units of 2^`order` base units, preferably on `node`.
+    /// Units of 2^`order` base units, preferably on `node`. See [`UnitSink`].
     pub const fn new(order: u8, node: Option<NodeId>) -> Self {
         Request { order, node }
     }
 }
 
-/// Why a provider handed out nothing.
+/// Why a provider handed out nothing. See [`premapped`](MemoryProvider::premapped).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProvideError {
@@ -62,7 +62,7 @@ impl core::fmt::Display for ProvideError {
 
 impl core::error::Error for ProvideError {}
 
-/// The units a provider can hand out.
+/// The units a provider can hand out. See [`MemoryProvider`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Bytes in a unit of order 0: a power of two.
@@ -73,7 +73,7 @@ pub struct Geometry {
     pub nodes: u16,
 }
 
-/// What a provider says of itself, for people and tables.
+/// What a provider says of itself, for people and tables. See [`MemoryProvider`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Description {
@@ -88,12 +88,20 @@ pub struct Description {
 }
 
 impl Description {
-    /// A provider called `name` that has `free_units` of `total_units` at home.
+    /// A provider called `name` that has `free_units` of `total_units` at home. See [`MemoryProvider`].
     pub const fn new(name: &'static str, total_units: usize, free_units: usize) -> Self {
         Description { name, total_units, free_units, fragmentation_index: None }
     }
 
     /// Adds the fragmentation index.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::Description;
+    /// let buddy = Description::new("buddy", 1024, 512).with_fragmentation(0.25);
+    /// assert_eq!((buddy.name, buddy.fragmentation_index), ("buddy", Some(0.25)));
+    /// ```
     pub const fn with_fragmentation(mut self, index: f32) -> Self {
         self.fragmentation_index = Some(index);
         self
@@ -181,7 +189,7 @@ pub unsafe trait MemoryProvider: Send + Sync + 'static {
     /// Takes a unit back.
     fn release(&self, unit: Unit);
 
-    /// Takes many back; one lock for all of them is the point.
+    /// Takes many back; one lock for all of them is the point. See [`UnitSink`].
     fn release_bulk(&self, units: UnitDrain<'_>) {
         for unit in units {
             self.release(unit);
@@ -196,6 +204,47 @@ pub unsafe trait MemoryProvider: Send + Sync + 'static {
 
     /// The address under which a device already reaches `unit`, for memory that comes mapped. The pool then neither
     /// maps nor unmaps it (obligation 6).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::{Backing, Description, Geometry, Home, Host, PagePool, UnitSink, doc::Heap};
+    /// use core::sync::atomic::{AtomicBool, Ordering};
+    /// use pp_core::{DmaAddr, MemoryProvider, ProvideError, Request, Unit};
+    ///
+    /// /// Memory that a device has mapped in one piece, until the device is gone.
+    /// struct OnDevice { units: Heap, lost: AtomicBool }
+    ///
+    /// // SAFETY: the heap's promises; the device sees each unit at its CPU address (6).
+    /// unsafe impl MemoryProvider for OnDevice {
+    ///     fn alloc_bulk(&self, request: &Request, units: &mut UnitSink<'_>) -> Result<(), ProvideError> {
+    ///         if self.lost.load(Ordering::Relaxed) {
+    ///             return Err(ProvideError::DeviceLost);
+    ///         }
+    ///         self.units.alloc_bulk(request, units)
+    ///     }
+    ///     fn premapped(&self, unit: &Unit) -> Option<DmaAddr> {
+    ///         Some(DmaAddr(unit.descriptor().addr().addr() as u64))
+    ///     }
+    ///     fn device_lost(&self) {
+    ///         self.lost.store(true, Ordering::Relaxed);
+    ///     }
+    /// #   fn release(&self, unit: Unit) { self.units.release(unit) }
+    /// #   fn geometry(&self) -> Geometry { self.units.geometry() }
+    /// #   fn describe(&self) -> Description { self.units.describe() }
+    ///     // `release`, `geometry` and `describe` as ever
+    /// }
+    /// # // SAFETY: the heap's memory is host memory.
+    /// # unsafe impl Backing for OnDevice { type Access = Host; }
+    ///
+    /// let home = Home::new(OnDevice { units: Heap::new(4096, 8), lost: AtomicBool::new(false) });
+    /// let mut pool = PagePool::builder(home.clone()).cache(1).build()?;
+    /// let page = pool.alloc()?;
+    /// assert!(page.dma_addr().is_some()); // without a `Dma` of the pool's own
+    /// home.device_lost();
+    /// assert!(pool.alloc().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn premapped(&self, unit: &Unit) -> Option<DmaAddr> {
         let _ = unit;
         None
@@ -203,6 +252,8 @@ pub unsafe trait MemoryProvider: Send + Sync + 'static {
 
     /// The device behind the memory is gone: forget it now, answer later requests with
     /// [`DeviceLost`](ProvideError::DeviceLost), and go on taking units back (`uninstall` in the kernel).
+    ///
+    /// [`premapped`](MemoryProvider::premapped) shows one that heeds it.
     fn device_lost(&self) {}
 }
 
@@ -216,14 +267,16 @@ pub unsafe trait MemoryProvider: Send + Sync + 'static {
 ///   the holder writes it;
 /// * [`Exposed`](crate::Exposed): its address is valid for reads and writes of its length; others may write it;
 /// * [`Device`](crate::Device): nothing is promised of its address.
+///
+/// See [`MemoryProvider`].
 pub unsafe trait Backing: MemoryProvider {
-    /// The kind of its memory.
+    /// The kind of its memory. See [`MemoryProvider`].
     type Access: Access;
 }
 
 /// One unit between a provider and a pool: the right to hand it out, or the duty to take it back.
 ///
-/// Dropping it loses the unit (it is never handed out again), which is safe and rarely meant.
+/// Dropping it loses the unit (it is never handed out again), which is safe and rarely meant. See [`UnitSink`].
 #[must_use = "a unit that is dropped is never handed out again"]
 #[derive(Debug)]
 pub struct Unit(NonNull<Descriptor>);
@@ -249,6 +302,7 @@ impl Unit {
     }
 
     /// Ends the unit's time outside: the provider has it again.
+    /// Every [`MemoryProvider::release`] ends so: see [`MemoryProvider`].
     pub fn consume(self) {
         debug_assert_eq!(self.descriptor().owner.load(Ordering::Relaxed), owner::HOME, "still somebody's");
     }
@@ -259,6 +313,34 @@ impl Unit {
 }
 
 /// Where a provider puts units: a bounded array that the pool owns, in most cases its cache.
+///
+/// # Examples
+///
+/// A provider without a pool, as its own tests would have it:
+///
+/// ```
+/// use core::mem::MaybeUninit;
+/// use core::ptr::NonNull;
+/// use pp_core::{Descriptor, MemoryProvider, NodeId, Request, Unit, UnitDrain, UnitSink, doc::Heap};
+///
+/// let provider = Heap::new(4096, 8);
+/// let mut places = [MaybeUninit::<NonNull<Descriptor>>::uninit(); 4];
+/// let mut units = UnitSink::new(&mut places);
+/// assert!(units.is_empty());
+/// provider.alloc_bulk(&Request::new(0, Some(NodeId(0))), &mut units)?;
+/// assert_eq!((units.len(), units.room(), provider.free_units()), (4, 0, 4));
+///
+/// // SAFETY: `units` says that all four were written, and nobody else has them.
+/// unsafe {
+///     let units = places.map(|unit| unit.assume_init());
+///     let one = Unit::new(units[0].as_ref());
+///     assert_eq!(one.descriptor().unit_bytes(), 4096);
+///     provider.release(one);
+///     provider.release_bulk(UnitDrain::new(&units[1..]));
+/// }
+/// assert_eq!(provider.free_units(), 8);
+/// # Ok::<(), pp_core::ProvideError>(())
+/// ```
 #[derive(Debug)]
 pub struct UnitSink<'a> {
     /// The places that are free. A slice that gets shorter: whoever asked for the room needs no check at the push, and the
@@ -273,7 +355,7 @@ impl<'a> UnitSink<'a> {
         UnitSink { free: places, len: 0 }
     }
 
-    /// How many more it takes.
+    /// How many more it takes. See [`UnitSink`].
     #[inline]
     pub fn room(&self) -> usize {
         self.free.len()
@@ -289,7 +371,7 @@ impl<'a> UnitSink<'a> {
         self.len == 0
     }
 
-    /// Adds a unit.
+    /// Adds a unit; see [`MemoryProvider`].
     ///
     /// # Panics
     ///
@@ -305,7 +387,7 @@ impl<'a> UnitSink<'a> {
     }
 }
 
-/// Units on their way home, as an iterator. What is not taken from it is lost.
+/// Units on their way home, as an iterator. What is not taken from it is lost. See [`UnitSink`].
 #[derive(Debug)]
 pub struct UnitDrain<'a> {
     units: core::slice::Iter<'a, NonNull<Descriptor>>,

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use crate::room::room;
 
-/// Something that is over: dropping it frees it.
+/// Something that is over: dropping it frees it. See [`Reaper`].
 pub struct Remains(#[allow(dead_code, reason = "held to be dropped")] Box<dyn core::any::Any + Send>);
 
 impl core::fmt::Debug for Remains {

@@ -12,6 +12,34 @@ use crate::provider::{NodeId, Unit};
 ///
 /// From the moment the value is made until it is dropped, `base()` is the same address and, unless null, valid
 /// for reads and writes of `bytes()` bytes, initialised, and used by nobody in this process but through the region.
+///
+/// # Examples
+///
+/// ```
+/// use pp_core::{NodeId, Region, RegionMemory};
+///
+/// /// A leaked vector.
+/// struct Leaked(*mut [u8]);
+/// // SAFETY: nobody else has the memory.
+/// unsafe impl Send for Leaked {}
+/// // SAFETY: as above.
+/// unsafe impl Sync for Leaked {}
+/// // SAFETY: initialised, never freed, reached by nobody else.
+/// unsafe impl RegionMemory for Leaked {
+///     fn base(&self) -> *mut u8 {
+///         self.0.cast()
+///     }
+///     fn bytes(&self) -> usize {
+///         self.0.len()
+///     }
+/// }
+///
+/// let memory = Leaked(Box::leak(vec![0; 1 << 16].into_boxed_slice()));
+/// let (base, bytes) = (memory.base(), memory.bytes());
+/// let region = Region::new(memory, 4096, NodeId(0))?;
+/// assert!(region.base() >= base && region.bytes() <= bytes); // aligned, in whole units
+/// # Ok::<(), pp_core::RegionError>(())
+/// ```
 pub unsafe trait RegionMemory: Send + Sync + 'static {
     /// First byte; null for memory that the CPU has no address for.
     fn base(&self) -> *mut u8;
@@ -20,6 +48,7 @@ pub unsafe trait RegionMemory: Send + Sync + 'static {
 }
 
 /// A caller's static memory, turned into a raw pointer at once: a live `&mut` beside pages would be undefined behaviour.
+/// See [`Region`].
 #[derive(Debug)]
 pub struct StaticMemory {
     base: NonNull<u8>,
@@ -49,7 +78,7 @@ unsafe impl RegionMemory for StaticMemory {
     }
 }
 
-/// Why memory cannot be cut into units.
+/// Why memory cannot be cut into units. See [`Region`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegionError {
@@ -94,6 +123,33 @@ impl core::error::Error for RegionError {}
 /// Memory and its descriptor array: unit, index and address turn into each other in constant time.
 ///
 /// A pointer is ours because a region says so; nothing is guessed from its bits.
+///
+/// # Examples
+///
+/// ```
+/// use pp_core::{NodeId, Region, RegionError, StaticMemory};
+///
+/// let memory: &'static mut [u8] = Box::leak(vec![0; 1 << 16].into_boxed_slice()); // in a kernel: a static
+/// let region = Region::new(StaticMemory::new(memory), 4096, NodeId(0))?;
+/// assert_eq!((region.unit_bytes(), region.node()), (4096, NodeId(0)));
+/// assert_eq!(region.bytes(), region.units() as usize * 4096);
+///
+/// // Unit, index and address turn into each other.
+/// let unit = region.descriptor(2).expect("the third unit");
+/// let address = region.address(2).expect("it has one");
+/// assert_eq!(unit.addr(), address.as_ptr());
+/// assert_eq!(address.as_ptr(), region.base().wrapping_add(2 * 4096));
+/// assert_eq!((region.index_of(unit), region.index_of_address(address.as_ptr())), (Some(2), Some(2)));
+/// assert!(region.contains(unit));
+///
+/// // SAFETY: nobody has handed it out yet.
+/// let unit = unsafe { region.unit(2) };
+/// assert_eq!(region.index_of(unit.descriptor()), Some(2));
+///
+/// let error = Region::new(StaticMemory::new(&mut []), 4096, NodeId(0)).unwrap_err();
+/// assert_eq!(error, RegionError::TooSmall { bytes: 0, unit_bytes: 4096 });
+/// # Ok::<(), RegionError>(())
+/// ```
 pub struct Region {
     base: *mut u8,
     unit_shift: u32,

@@ -50,6 +50,18 @@ impl<A: Access> Returner<A> {
     }
 
     /// Puts all pages of `batch`: plain stores and one read-modify-write. The batch is empty afterwards.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::{Home, PageBatch, PagePool, doc::Heap};
+    /// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 64))).returners(1, 64).build()?;
+    /// let mut batch: PageBatch<32> = pool.alloc_batch();
+    /// let mut returner = pool.handle().returner().expect("one place");
+    /// std::thread::spawn(move || returner.put_batch(&mut batch)).join().unwrap();
+    /// assert_eq!(pool.stats().in_ring, 32);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn put_batch<const N: usize>(&mut self, batch: &mut PageBatch<N, A>) {
         self.put_run(batch.take());

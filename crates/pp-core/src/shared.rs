@@ -58,14 +58,14 @@ impl<A: Access> Shared<A> {
         Shared { descriptor, _access: PhantomData }
     }
 
-    /// What is known of the page.
+    /// What is known of the page. See [`release`](Shared::release).
     #[inline(always)]
     pub fn descriptor(&self) -> &Descriptor {
         // SAFETY: readable as long as the unit is out.
         unsafe { self.descriptor.as_ref() }
     }
 
-    /// Bytes in the page.
+    /// Bytes in the page. See [`release`](Shared::release).
     #[allow(clippy::len_without_is_empty, reason = "a page is never empty")]
     pub fn len(&self) -> usize {
         self.descriptor().unit_bytes()
@@ -96,6 +96,19 @@ impl<A: Access> Shared<A> {
     ///
     /// The page leaves the pool at once (unmapped, off the books, counted as `released_refcnt`) and goes home with the
     /// last of the other handles. With no other handle this is an ordinary put.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::{Home, PagePool, doc::Heap};
+    /// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build()?;
+    /// let shared = pool.alloc()?.share();
+    /// let other = shared.clone();
+    /// shared.release();
+    /// assert_eq!((pool.stats().in_use(), pool.stats().strays), (0, 1)); // off the books, and still readable
+    /// assert_eq!((other.len(), other.descriptor().unit_bytes()), (4096, 4096));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn release(self) {
         let this = match self.try_unshare() {
             Ok(page) => return drop(page),
@@ -141,6 +154,8 @@ impl Shared<Exposed> {
     /// # Errors
     ///
     /// [`OutOfRange`] when the range is not within the page; nothing is copied.
+    ///
+    /// [`Exposed`] shows the same on a page.
     pub fn copy_to(&self, offset: usize, out: &mut [u8]) -> Result<(), OutOfRange> {
         // SAFETY: an exposed page that we hold a handle to.
         unsafe { page::copy_out(self.descriptor(), offset, out) }

@@ -27,6 +27,14 @@ use crate::handle::PoolHandle;
 /// shutdown.wait();
 /// # }
 /// ```
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// let pool = PagePool::builder(Home::new(Heap::new(4096, 8))).name("rx0").build().unwrap();
+/// let shutdown = pool.shutdown();
+/// assert!(shutdown.is_done()); // no page was out
+/// println!("{}: {}", shutdown.handle().name(), shutdown.handle().stats());
+/// ```
 #[must_use = "a shutdown that nobody looks at is the same as dropping the pool"]
 pub struct Shutdown<A: Access = Host> {
     handle: PoolHandle<A>,

@@ -79,6 +79,7 @@ pub(crate) struct ProducerCounts {
 }
 
 /// How allocations were served. One count per page handed out; `empty` and `waive` are events beside them.
+/// See [`Stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AllocStats {
@@ -96,7 +97,7 @@ pub struct AllocStats {
     pub waive: usize,
 }
 
-/// Where returned pages went.
+/// Where returned pages went. See [`Stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecycleStats {
@@ -115,6 +116,23 @@ pub struct RecycleStats {
 }
 
 /// A snapshot of a pool. Exact when nobody is inside a call; otherwise each figure is one that was true shortly before.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 128))).build()?;
+/// let (kept, direct, other) = (pool.alloc()?, pool.alloc()?, pool.alloc()?);
+/// pool.recycle_direct(direct);
+/// drop(other);
+/// let stats = pool.stats();
+/// assert_eq!((stats.alloc.slow, stats.alloc.fast), (1, 2)); // the first one needed a refill
+/// assert_eq!((stats.recycle.cached, stats.recycle.ring), (1, 1));
+/// assert_eq!((stats.allocations(), stats.puts(), stats.in_use()), (3, 2, 1));
+/// assert_eq!((stats.inflight(), stats.outstanding()), (64, 64)); // that refill brought so many
+/// assert_eq!(stats.recycled_percent(), 100.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

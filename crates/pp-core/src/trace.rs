@@ -20,7 +20,7 @@ pub(crate) struct Site {
     since: Instant,
 }
 
-/// The pages one call site has out.
+/// The pages one call site has out. See [`who_holds`](crate::PoolHandle::who_holds).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Held {

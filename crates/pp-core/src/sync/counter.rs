@@ -9,6 +9,19 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 /// | state | meaning |
 /// |---|---|
 /// | `n` | what its single writer last stored; readers may see an older one |
+///
+/// # Examples
+///
+/// ```
+/// use pp_core::sync::Counter;
+/// let count = Counter::new(5);
+/// count.add(2); // by its one writer
+/// count.sub(1);
+/// count.add_shared(4); // by anybody: a read-modify-write
+/// count.sub_shared(1);
+/// assert_eq!(count.get(), 9);
+/// count.set(0);
+/// ```
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct Counter(AtomicUsize);

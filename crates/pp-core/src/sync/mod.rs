@@ -18,6 +18,49 @@
 //! * every object that can be freed under a racing thread carries a [`Canary`]: entries `enter` it, the free path
 //!   `bury`s it, and loom reports the two overlapping. Statistics are canary touches;
 //! * counters that decide nothing are `core` atomics ([`Counter`]): they would only multiply the executions.
+//!
+//! # Examples
+//!
+//! A place for one value, with everything that a checker wants to see:
+//!
+//! ```
+//! use pp_core::sync::{AtomicUsize, Canary, Clock, Counter, Mutant, Ordering, UnsafeCell, mutant};
+//! use pp_core::sync::{MODEL, context_hint, load_unshared, spin};
+//!
+//! struct Place { full: AtomicUsize, clock: Clock, value: UnsafeCell<u64>, canary: Canary, sent: Counter }
+//!
+//! impl Place {
+//!     fn send(&self, value: u64) {
+//!         self.canary.enter(); // "this place is alive"
+//!         self.clock.tick(); // looked at, then changed
+//!         while self.full.load(Ordering::Acquire) != 0 {
+//!             spin();
+//!         }
+//!         // SAFETY: empty, so it is the sender's.
+//!         self.value.with_mut(|place| unsafe { *place = value });
+//!         self.sent.add(1); // decides nothing
+//!         // A defect that a model must find; `false` outside of a checker.
+//!         let release = if mutant(Mutant::Named("relaxed send")) { Ordering::Relaxed } else { Ordering::Release };
+//!         self.clock.tick();
+//!         self.full.store(1, release);
+//!     }
+//! }
+//!
+//! # if !MODEL {
+//! let (full, clock, value) = (AtomicUsize::new(0), Clock::new(), UnsafeCell::new(0));
+//! let place = Place { full, clock, value, canary: Canary::new(), sent: Counter::new(0) };
+//! place.send(7);
+//! // SAFETY: sent, and there is one receiver.
+//! assert_eq!(place.value.with(|place| unsafe { *place }), 7);
+//! // SAFETY: nobody writes it now.
+//! assert_eq!((unsafe { load_unshared(&place.full) }, place.sent.get()), (1, 1));
+//! place.canary.bury(); // before it is freed
+//! let lane = context_hint() % 4; // a different one for each stack, most of the time
+//! # let _ = lane;
+//! # }
+//! ```
+//!
+//! In a test under loom, `Mutant::Named("relaxed send").run(|| loom::model(...))` must panic then.
 
 mod counter;
 mod mutant;
@@ -48,13 +91,14 @@ pub use imp::{
 
 pub use core::sync::atomic::Ordering;
 
-/// Whether this build runs under a model checker; sizes and layout assertions depend on it.
+/// Whether this build runs under a model checker; sizes and layout assertions depend on it. See the
+/// [module](crate::sync#examples).
 pub const MODEL: bool = cfg!(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle")));
 
 /// Stands in for the memory of an object that another thread may free.
 ///
 /// `enter` reads it and `bury` writes it, so a checker that tracks cells reports a touch after the free, which
-/// atomics alone do not show. Outside the checkers it has no size and no code.
+/// atomics alone do not show. Outside the checkers it has no size and no code. See the [module](crate::sync#examples).
 pub struct Canary(#[allow(dead_code, reason = "holds nothing in plain builds")] UnsafeCell<()>);
 
 impl core::fmt::Debug for Canary {

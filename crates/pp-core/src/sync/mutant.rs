@@ -4,7 +4,7 @@
 //! [`Mutant`] is one such break, switched on for one thread by the test that wants it. In builds without a model
 //! checker [`mutant`] is the constant `false` and the broken branch does not exist.
 
-/// One deliberate defect, named after what it breaks.
+/// One deliberate defect, named after what it breaks. See the [module](crate::sync#examples).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mutant {
@@ -90,6 +90,8 @@ mod active {
 
     impl super::Mutant {
         /// Runs `f` with this defect switched on for the current thread.
+        ///
+        /// See the [module](crate::sync#examples).
         pub fn run<R>(self, f: impl FnOnce() -> R) -> R {
             struct Restore(Option<super::Mutant>);
             impl Drop for Restore {
@@ -111,7 +113,7 @@ mod active {
 #[cfg(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle")))]
 pub use active::mutant;
 
-/// Whether `which` is switched on: never, in this build.
+/// Whether `which` is switched on: never, in this build. See the [module](crate::sync#examples).
 #[cfg(not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"))))]
 #[inline(always)]
 pub const fn mutant(_which: Mutant) -> bool {

@@ -2,7 +2,7 @@
 
 pub use core::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, fence};
 
-/// `core::cell::UnsafeCell` with loom's closure interface.
+/// `core::cell::UnsafeCell` with loom's closure interface. See the [module](crate::sync#examples).
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct UnsafeCell<T: ?Sized>(core::cell::UnsafeCell<T>);
@@ -29,7 +29,7 @@ impl<T: ?Sized> UnsafeCell<T> {
     }
 }
 
-/// Waits a moment inside a spin loop.
+/// Waits a moment inside a spin loop. See the [module](crate::sync#examples).
 #[inline(always)]
 pub fn spin() {
     core::hint::spin_loop();
@@ -39,6 +39,7 @@ pub fn spin() {
 ///
 /// Distinct threads, interrupt stacks and fibres have distinct stacks, so this needs no thread-local storage and works
 /// without an operating system. It is a hint: equal values cost a shared cache line, never correctness.
+/// See the [module](crate::sync#examples).
 #[inline(always)]
 pub fn context_hint() -> usize {
     let address: usize;
@@ -62,6 +63,7 @@ pub fn context_hint() -> usize {
 }
 
 /// What loom needs beside an atomic that is loaded and then stored; here nothing, of no size.
+/// See the [module](crate::sync#examples).
 #[derive(Debug)]
 pub struct Clock;
 
@@ -83,7 +85,7 @@ impl Clock {
 ///
 /// # Safety
 ///
-/// No other thread writes `atomic` at the same time.
+/// No other thread writes `atomic` at the same time. See the [module](crate::sync#examples).
 #[inline(always)]
 pub unsafe fn load_unshared(atomic: &AtomicUsize) -> usize {
     // SAFETY: valid because it is a reference, free of races by the caller's promise.
