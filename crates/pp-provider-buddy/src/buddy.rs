@@ -37,6 +37,26 @@ use crate::provider::BuddyProvider;
 /// assert_eq!(same.free_units(), buddy.total_units());
 /// # Ok::<(), pp_provider_buddy::BuddyError>(())
 /// ```
+///
+/// Over mapped memory, and what can be asked:
+///
+/// ```
+/// # #[cfg(all(feature = "std", target_os = "linux"))] {
+/// use pp_provider_buddy::Buddy;
+/// # use pp_core::PagePool;
+///
+/// let buddy = Buddy::anonymous(1 << 20)?;
+/// let mut pool = PagePool::builder(&buddy).build()?;
+/// let page = pool.alloc()?;
+/// assert_eq!((buddy.free_units(), buddy.buddyinfo()[0].free_units), (256 - 64, 256 - 64));
+/// assert_eq!(buddy.free_blocks(6), 1); // 128 + 64: one block of 2^6 units is left
+/// assert!(buddy.fragmentation_index() < 0.1); // hardly broken up
+/// assert_eq!(buddy.regions()[0].units(), 256); // to register all of it with a device
+/// assert_eq!(buddy.stray_releases(), 0);
+/// # drop(page);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Buddy<L: RawLock = DefaultLock, A: CpuAccess = Host>(Home<BuddyProvider<L, A>>);
 
@@ -60,7 +80,7 @@ impl Buddy {
         Self::builder().static_memory(memory).build()
     }
 
-    /// Other sizes, several regions, nodes, a reserve, another lock.
+    /// Other sizes, several regions, nodes, a reserve, another lock. See [`BuddyBuilder`].
     pub fn builder() -> BuddyBuilder {
         BuddyBuilder::new()
     }
@@ -142,6 +162,8 @@ mod share {
         /// # Errors
         ///
         /// [`BuddyError::NoFile`] for a region without file, [`BuddyError::Os`] when it cannot be sealed.
+        ///
+        /// See [`SharedFile`].
         pub fn share_fd(&self, region: usize) -> Result<SharedFile, BuddyError> {
             let file = self.0.file(region).ok_or(BuddyError::NoFile { region })?;
             file.seal_writers()?;
@@ -156,6 +178,8 @@ mod share {
         /// # Errors
         ///
         /// [`BuddyError::NoFile`] for a region without file, [`BuddyError::Os`] when no descriptor is left.
+        ///
+        /// See [`SharedFile`].
         pub fn share_fd_writable(&self, region: usize) -> Result<SharedFile, BuddyError> {
             self.0.file(region).ok_or(BuddyError::NoFile { region })?.duplicate()
         }

@@ -54,6 +54,30 @@ const MAX_BLOCK_BYTES: usize = 1 << 31;
 /// # }
 /// # Ok::<(), pp_provider_buddy::BuddyError>(())
 /// ```
+///
+/// With more said:
+///
+/// ```
+/// # #[cfg(all(feature = "std", target_os = "linux"))] {
+/// use pp_core::lock::SpinLock;
+/// use pp_core::{NodeId, Reaper};
+/// use pp_provider_buddy::{Buddy, Prefault};
+///
+/// let memory = Box::leak(vec![0; 1 << 16].into_boxed_slice());
+/// let buddy = Buddy::builder()
+///     .lock::<SpinLock>() // one that masks interrupts, say
+///     .reaper(Reaper::new(drop))
+///     .max_order(4)
+///     .node(NodeId(0))
+///     .prefault(Prefault::Now)
+///     .anonymous(1 << 20)
+///     .memfd(1 << 20) // another process may read it: `Buddy::share_fd`
+///     .static_memory(memory)
+///     .build()?;
+/// assert_eq!(buddy.regions().len(), 3);
+/// # }
+/// # Ok::<(), pp_provider_buddy::BuddyError>(())
+/// ```
 #[must_use = "call `build`"]
 pub struct BuddyBuilder<L: RawLock = DefaultLock, A: CpuAccess = Host> {
     settings: Settings,
@@ -173,6 +197,18 @@ impl<L: RawLock, A: CpuAccess> BuddyBuilder<L, A> {
 
     /// Adds memory of any kind that others, another process or a device, may write at any time. It has to have an
     /// address: [`BuddyError::NoAddress`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pp_core::StaticMemory; // or memory of your own: `RegionMemory`
+    /// use pp_provider_buddy::Buddy;
+    /// # let (a, b) = (Box::leak(vec![0; 1 << 16].into_boxed_slice()), Box::leak(vec![0; 1 << 16].into_boxed_slice()));
+    /// let exposed = Buddy::builder().memory(StaticMemory::new(a)).build()?; // others may write it
+    /// // SAFETY: nobody else has it.
+    /// let host = unsafe { Buddy::builder().exclusive_memory(StaticMemory::new(b)) }.build()?;
+    /// # Ok::<(), pp_provider_buddy::BuddyError>(())
+    /// ```
     pub fn memory(self, memory: impl RegionMemory) -> BuddyBuilder<L, Exposed> {
         self.exposed().add(|settings| Part::new(settings, memory))
     }
@@ -183,6 +219,8 @@ impl<L: RawLock, A: CpuAccess> BuddyBuilder<L, A> {
     ///
     /// Nobody but the holders of pages writes the memory while it is part of the buddy: no other process, no mapping
     /// elsewhere, no device that was not given a page.
+    ///
+    /// See [`memory`](Self::memory).
     pub unsafe fn exclusive_memory(self, memory: impl RegionMemory) -> Self {
         self.add(|settings| Part::new(settings, memory))
     }
@@ -226,6 +264,8 @@ impl<L: RawLock, A: CpuAccess> BuddyBuilder<L, A> {
 
     /// Adds `bytes` of fresh zeroed memory whose file may be given to a process that writes it
     /// ([`Buddy::share_fd_writable`]).
+    ///
+    /// See [`SharedFile`].
     pub fn exposed_memfd(self, bytes: usize) -> BuddyBuilder<L, Exposed> {
         self.exposed().add(|settings| {
             let (bytes, align) = settings.fit(bytes)?;
@@ -239,6 +279,8 @@ impl<L: RawLock, A: CpuAccess> BuddyBuilder<L, A> {
     /// It must be sealed against shrinking (`F_SEAL_SHRINK`), because a touch behind its end would kill the process.
     /// Somebody else may have it mapped for writing (no seal rules out a mapping that is older than the seal), so its
     /// pages are [`Exposed`].
+    ///
+    /// See [`SharedFile`].
     pub fn fd(self, file: OwnedFd, offset: u64, bytes: usize) -> BuddyBuilder<L, Exposed> {
         self.exposed().add(|settings| {
             let (file, mapping) = settings.map_file(file, offset, bytes)?;
@@ -253,6 +295,8 @@ impl<L: RawLock, A: CpuAccess> BuddyBuilder<L, A> {
     /// While the buddy lives, nobody writes the file from `offset` on for `bytes` bytes but the holders of pages: not
     /// through another descriptor or mapping, in this process or another. Handing it out by [`Buddy::share_fd`]
     /// is fine. Children of a `fork` do not get our mapping; what they do with the descriptor is part of the promise.
+    ///
+    /// See [`SharedFile`].
     pub unsafe fn exclusive_fd(self, file: OwnedFd, offset: u64, bytes: usize) -> Self {
         self.add(|settings| {
             let (file, mapping) = settings.map_file(file, offset, bytes)?;

@@ -10,6 +10,18 @@ use crate::ORDERS;
 ///
 /// All figures count *base units of the buddy*: the smallest base unit among its regions
 /// ([`Geometry::unit_bytes`](pp_core::Geometry::unit_bytes)).
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(all(feature = "std", target_os = "linux"))] {
+/// use pp_provider_buddy::{Buddy, ORDERS};
+/// let node = &Buddy::anonymous(1 << 20)?.buddyinfo()[0];
+/// assert_eq!((node.blocks.len(), node.blocks[8]), (ORDERS, 1)); // all of it in one piece
+/// assert_eq!(node.to_string(), "node 0 free 256/256 blocks 0 0 0 0 0 0 0 0 1");
+/// # }
+/// # Ok::<(), pp_provider_buddy::BuddyError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeInfo {

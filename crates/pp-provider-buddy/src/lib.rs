@@ -60,6 +60,7 @@
 //! `std` (on): mapped memory, nodes, and a mutex that sleeps. Without it the crate needs `alloc` for its tables, takes
 //! [`static_memory`](BuddyBuilder::static_memory) and spins. `loom` and `shuttle` do nothing without the cfg of the
 //! same name.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
 // The text above speaks of mapped memory too, which needs `std` on Linux.
@@ -98,16 +99,17 @@ pub use memfd::SharedFile;
 pub use memory::Prefault;
 pub use provider::BuddyProvider;
 
-/// The largest order there is, above the smallest base unit: 2 GiB in units of 2 KiB.
+/// The largest order there is, above the smallest base unit: 2 GiB in units of 2 KiB. See the [crate](crate#examples).
 pub const MAX_ORDER: u8 = 20;
 
-/// How many orders there are, 0 included: the length of [`NodeInfo::blocks`].
+/// How many orders there are, 0 included: the length of [`NodeInfo::blocks`]. See [`NodeInfo`].
 pub const ORDERS: usize = MAX_ORDER as usize + 1;
 
 /// The largest order a region gets unless told otherwise (`MAX_PAGE_ORDER` in the kernel).
+/// See the [crate](crate#examples).
 pub const DEFAULT_MAX_ORDER: u8 = 10;
 
-/// Bytes in a base unit unless told otherwise.
+/// Bytes in a base unit unless told otherwise. See the [crate](crate#examples).
 pub const DEFAULT_UNIT_BYTES: usize = 4096;
 
 /// The most base units in one buddy: numbers of units and of blocks past the end fit 32 bits.

@@ -8,7 +8,7 @@ use pp_core::lock::RawLock;
 /// model checkers.
 ///
 /// For a context that may interrupt the holder, pass a lock that masks interrupts instead:
-/// [`BuddyBuilder::lock`](crate::BuddyBuilder::lock).
+/// [`BuddyBuilder::lock`](crate::BuddyBuilder::lock). [`BuddyBuilder`](crate::BuddyBuilder) shows another one.
 #[derive(Default)]
 pub struct DefaultLock(imp::Lock);
 

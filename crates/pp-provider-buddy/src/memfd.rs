@@ -17,6 +17,28 @@ const HUGETLBFS_MAGIC: i64 = 0x9584_58f6;
 ///
 /// The region's first unit is at [`offset`](SharedFile::offset), the next one
 /// [`Region::unit_bytes`](pp_core::Region::unit_bytes) further, and so on.
+///
+/// # Examples
+///
+/// ```
+/// use pp_core::PagePool;
+/// use pp_provider_buddy::Buddy;
+///
+/// let buddy = Buddy::builder().memfd(1 << 20).build()?;
+/// let mut pool = PagePool::builder(&buddy).build()?;
+/// pool.alloc()?[0] = 7;
+/// let file = buddy.share_fd(0)?; // for reading and nothing else
+/// assert_eq!((file.offset(), file.bytes(), file.page_bytes()), (0, 1 << 20, 4096));
+/// let to_send = file.into_fd(); // by SCM_RIGHTS, to be mapped there
+///
+/// // A ring that both sides write: its pages are `Exposed`, also over a file that was received.
+/// let exposed = Buddy::builder().exposed_memfd(1 << 16).build()?;
+/// let file = exposed.share_fd_writable(0)?.into_fd();
+/// let other_side = Buddy::builder().fd(file, 0, 1 << 16).build()?;
+/// assert_eq!(other_side.total_units(), 16);
+/// # drop(to_send);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct SharedFile {
     fd: OwnedFd,

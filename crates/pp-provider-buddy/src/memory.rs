@@ -11,7 +11,7 @@ use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 use crate::error::BuddyError;
 use crate::memfd::{SharedFile, os};
 
-/// When the pages of a mapping come into being.
+/// When the pages of a mapping come into being. See [`BuddyBuilder`](crate::BuddyBuilder).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Prefault {
     /// At their first touch, on the node of whoever touches them unless the region has one: no cost now, a page fault

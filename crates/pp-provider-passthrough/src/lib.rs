@@ -29,6 +29,7 @@
 //!
 //! `std` (on): the default lock is a mutex that sleeps; without it it spins. `loom` and `shuttle` do nothing without the
 //! cfg of the same name.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
 
@@ -52,10 +53,30 @@ pub use provider::PassThroughProvider;
 /// Pages from the global allocator: a cheap handle, several pools may draw on one.
 ///
 /// `L` guards the table of descriptors, for the length of a few pushes and pops.
+///
+/// # Examples
+///
+/// ```
+/// use pp_core::PagePool;
+/// use pp_core::lock::SpinLock;
+/// use pp_provider_passthrough::{PassThrough, SizeError};
+///
+/// let pages = PassThrough::new();
+/// let mut pool = PagePool::builder(&pages).build()?;
+/// let page = pool.alloc()?;
+/// assert!(pages.units_out() >= 1);
+/// drop((page, pool)); // nothing is kept
+/// assert_eq!((pages.units_out(), pages.stray_releases()), (0, 0));
+///
+/// let error = PassThrough::with_sizes(1000, 0).unwrap_err();
+/// assert_eq!(error, SizeError { unit_bytes: 1000, max_order: 0 });
+/// let _own_lock = PassThrough::<SpinLock>::with_lock(4096, 0)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct PassThrough<L: RawLock = DefaultLock>(Home<PassThroughProvider<L>>);
 
-/// Units of the asked size are not possible.
+/// Units of the asked size are not possible. See [`PassThrough`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SizeError {
     /// Bytes in a unit of order 0.

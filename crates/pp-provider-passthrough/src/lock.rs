@@ -8,7 +8,7 @@ use pp_core::lock::RawLock;
 /// model checkers.
 ///
 /// For a context that may interrupt the holder, pass a lock that masks interrupts instead:
-/// [`PassThrough::with_lock`](crate::PassThrough::with_lock).
+/// [`PassThrough::with_lock`](crate::PassThrough::with_lock). [`PassThrough`](crate::PassThrough) shows another one.
 #[derive(Default)]
 pub struct DefaultLock(imp::Lock);
 

@@ -17,7 +17,7 @@ use crate::table::Table;
 /// How many units are allocated or freed between two acquisitions of the lock: a refill.
 const AT_ONCE: usize = 64;
 
-/// What a [`PassThrough`](crate::PassThrough) is a handle of.
+/// What a [`PassThrough`](crate::PassThrough) is a handle of. See [`PassThrough`](crate::PassThrough).
 #[derive(Debug)]
 pub struct PassThroughProvider<L: RawLock> {
     table: Locked<L, Table>,
