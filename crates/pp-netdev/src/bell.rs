@@ -22,6 +22,24 @@ const YIELDS: u32 = 64;
 /// One thread's bell: that thread waits on it, any thread rings it.
 ///
 /// Kernel counterpart: `napi_schedule` and its wake-up of a threaded NAPI (Linux 7.3, `net/core/dev.c`).
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use std::time::Duration;
+/// use pp_netdev::Bell;
+///
+/// let (bell, done) = (Arc::new(Bell::new()), Arc::new(AtomicBool::new(false)));
+/// let (other, published) = (bell.clone(), done.clone());
+/// std::thread::spawn(move || {
+///     published.store(true, Ordering::Release);
+///     other.ring(); // after what it is rung for
+/// });
+/// bell.wait(|| done.load(Ordering::Acquire));
+/// bell.nap(Duration::from_millis(1)); // at most
+/// ```
 #[derive(Debug)]
 pub struct Bell {
     /// | state | meaning | set by |

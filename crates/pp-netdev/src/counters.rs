@@ -5,6 +5,19 @@ use pp_core::sync::Counter;
 /// The counters of a run. Each group has one writer, and a cache line pair of its own.
 ///
 /// While the run goes on, groups are read at different moments, so the sums need not add up; when it is over they do.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use pp_netdev::Live;
+///
+/// let live = Arc::new(Live::default());
+/// live.rx.frames.add(1); // its device
+/// live.rx.bytes.add(60);
+/// let in_flight = live.rx.frames.get() - live.tx.frames.get(); // anybody
+/// assert_eq!((in_flight, live.napi.polls.get(), live.cleaned.pages.get()), (1, 0, 0));
+/// ```
 #[derive(Debug, Default)]
 pub struct Live {
     /// Written by the receiving device.
@@ -17,7 +30,7 @@ pub struct Live {
     pub cleaned: CleanCounters,
 }
 
-/// Counters of the receiving device (`rtnl_link_stats64` has most of them under similar names).
+/// Counters of the receiving device (`rtnl_link_stats64` has most of them under similar names). See [`Live`].
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct RxCounters {
@@ -35,7 +48,7 @@ pub struct RxCounters {
     pub waits: Counter,
 }
 
-/// Counters of the poll loop.
+/// Counters of the poll loop. See [`Live`].
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct NapiCounters {
@@ -57,7 +70,7 @@ pub struct NapiCounters {
     pub tx_full: Counter,
 }
 
-/// Counters of the transmitting device.
+/// Counters of the transmitting device. See [`Live`].
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct TxCounters {
@@ -69,7 +82,7 @@ pub struct TxCounters {
     pub faults: Counter,
 }
 
-/// Counters of the thread that cleans the transmit ring.
+/// Counters of the thread that cleans the transmit ring. See [`Live`].
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct CleanCounters {

@@ -3,6 +3,7 @@
 use std::io;
 
 /// One Ethernet frame on the wire, with the mark it keeps on its way through devices.
+/// See [`Forwarder`](crate::Forwarder).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// The bytes from the destination address to the end of the payload, without the checksum.
@@ -12,7 +13,7 @@ pub struct Frame<'a> {
     pub mark: u64,
 }
 
-/// A port that frames come in from.
+/// A port that frames come in from. See [`Forwarder`](crate::Forwarder).
 pub trait FrameSource: Send {
     /// The next frame; `None` at the end.
     ///
@@ -22,7 +23,7 @@ pub trait FrameSource: Send {
     fn next_frame(&mut self) -> io::Result<Option<Frame<'_>>>;
 }
 
-/// A port that frames go out to.
+/// A port that frames go out to. See [`Forwarder`](crate::Forwarder).
 pub trait FrameSink: Send {
     /// Sends one frame.
     ///

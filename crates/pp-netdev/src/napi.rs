@@ -17,7 +17,7 @@ use crate::stop::StopFlag;
 use crate::tx_queue::TxQueue;
 
 /// The most packets one poll takes, so that a busy queue lets other work have its turn: completions are announced, empty
-/// descriptors refilled. `NAPI_POLL_WEIGHT` in the kernel, and what the pool's refill size is made for.
+/// descriptors refilled. `NAPI_POLL_WEIGHT` in the kernel, and what the pool's refill size is made for. See [`Napi`].
 pub const NAPI_BUDGET: usize = 64;
 
 /// How long to sleep at most when the pool has no page: they may come back in ways no bell is rung for, from another
@@ -28,7 +28,7 @@ const STARVED: Duration = Duration::from_millis(1);
 /// is the wire they wait for.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// Why a poll ended.
+/// Why a poll ended. See [`Napi`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// No packet is left.
@@ -39,7 +39,7 @@ pub enum Ended {
     TxFull,
 }
 
-/// What a poll did.
+/// What a poll did. See [`Napi`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Polled {
     /// Packets taken, at most the budget.
@@ -48,7 +48,7 @@ pub struct Polled {
     pub ended: Ended,
 }
 
-/// Why the poll loop gave up.
+/// Why the poll loop gave up. See [`Napi`].
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NapiError {
@@ -66,6 +66,49 @@ pub enum NapiError {
 /// One poll loop: a receive queue, what is done with its packets, and where they go.
 ///
 /// Kernel counterpart: `struct napi_struct` and a driver's poll function (Linux 7.3, `include/linux/netdevice.h`).
+///
+/// # Examples
+///
+/// A generator through both NICs into nothing, wired by hand; [`Forwarder`](crate::Forwarder) does just this:
+///
+/// ```
+/// use std::sync::Arc;
+/// # use pp_core::{DmaDirection, Home, PagePool, doc::Heap};
+/// use pp_netdev::port::{FrameSize, Generator, Null};
+/// use pp_netdev::ring::{Bells, ring};
+/// use pp_netdev::{Action, Bell, DmaWindow, Live, NAPI_BUDGET, Napi, OnNoBuffer, RxDevice, RxQueue, StopFlag};
+/// use pp_netdev::{Ended, TxCleaner, TxDevice, TxQueue};
+///
+/// # let window = Arc::new(DmaWindow::new(64, 4096)?);
+/// # let pool = PagePool::builder(Home::new(Heap::new(4096, 64)));
+/// # let pool = pool.dma(window.clone(), DmaDirection::Bidirectional).returners(1, 64).build()?;
+/// let (handle, live, stop) = (pool.handle(), Arc::new(Live::default()), StopFlag::new());
+/// let [napi_bell, rx_bell, tx_bell, clean_bell] = [(); 4].map(|()| Arc::new(Bell::new()));
+/// let rx_bells = Bells { poster: napi_bell.clone(), device: rx_bell, cleaner: napi_bell.clone() };
+/// let tx_bells = Bells { poster: napi_bell.clone(), device: tx_bell, cleaner: clean_bell };
+/// let (rx_poster, rx_end, rx_cleaner) = ring(16.try_into()?, rx_bells);
+/// let (tx_poster, tx_end, tx_cleaner) = ring(16.try_into()?, tx_bells);
+///
+/// let rx_device = RxDevice::new(rx_end, window.clone(), live.clone(), OnNoBuffer::Wait);
+/// let tx_device = TxDevice::new(tx_end, window.clone(), live.clone());
+/// let cleaner = TxCleaner::new(tx_cleaner, &handle, live.clone());
+/// let queues = (RxQueue::new(pool, rx_poster, rx_cleaner), TxQueue::new(tx_poster));
+/// let mut napi = Napi::new(queues.0, queues.1, Action::SwapMac, live.clone());
+/// napi.open()?; // pages for the device; `run` would do it too
+/// assert_eq!((napi.rx().posted(), napi.poll(NAPI_BUDGET)?.ended), (16, Ended::Empty));
+///
+/// let mut sink = Null::default();
+/// let rx = std::thread::scope(|scope| {
+///     scope.spawn(|| rx_device.run(&mut Generator::new(FrameSize::MIN), Some(1000.try_into().unwrap()), &stop));
+///     scope.spawn(|| tx_device.run(&mut sink));
+///     scope.spawn(|| cleaner.run());
+///     let (rx, result) = napi.run(&napi_bell, &stop, |_, _| ());
+///     result.map(|()| rx)
+/// })?;
+/// let pool = rx.close(); // what was posted is back in it
+/// assert_eq!((sink.frames(), live.cleaned.pages.get(), pool.stats().in_use()), (1000, 1000, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Napi<P> {
     rx: RxQueue,

@@ -1,6 +1,8 @@
 //! What is done with a received packet.
 
 /// What becomes of a packet. Kernel counterpart: `enum xdp_action` (Linux 7.3, `include/uapi/linux/bpf.h`).
+///
+/// See [`Program`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Send it out (`XDP_TX`, `XDP_REDIRECT`): its page moves to the transmit ring, nothing is copied.
@@ -12,6 +14,21 @@ pub enum Verdict {
 /// Decides about packets, and may change their bytes. Every `FnMut(&mut [u8]) -> Verdict` is one.
 ///
 /// It runs on the poll loop's thread, between two packets; a panic in it ends the run with an error.
+///
+/// # Examples
+///
+/// ```
+/// use pp_netdev::{Action, Program, Verdict};
+///
+/// let mut only_ipv4 = |packet: &mut [u8]| match packet.get(12..14) {
+///     Some([0x08, 0x00]) => Verdict::Forward,
+///     _ => Verdict::Drop,
+/// };
+/// let mut packet = *b"destinsource\x08\x00payload";
+/// assert_eq!(only_ipv4.run(&mut packet), Verdict::Forward);
+/// Action::SwapMac.run(&mut packet);
+/// assert_eq!(&packet[..12], b"sourcedestin");
+/// ```
 pub trait Program: Send {
     /// The verdict on one packet.
     fn run(&mut self, packet: &mut [u8]) -> Verdict;
@@ -24,6 +41,8 @@ impl<F: FnMut(&mut [u8]) -> Verdict + Send> Program for F {
 }
 
 /// The ready-made programs.
+///
+/// See [`Program`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Sends every packet out as it came.

@@ -24,7 +24,7 @@ pub enum Buffers {
     Split(NonZeroU32),
 }
 
-/// A received packet: its bytes are the first `len` of the buffer.
+/// A received packet: its bytes are the first `len` of the buffer. See [`RxQueue`].
 #[derive(Debug)]
 pub struct Received {
     /// The buffer, synced for the CPU as far as the packet goes.
@@ -35,7 +35,7 @@ pub struct Received {
     pub mark: u64,
 }
 
-/// Why no buffer could be given to a receiving device.
+/// Why no buffer could be given to a receiving device. See [`RxQueue`].
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RefillError {
@@ -69,6 +69,38 @@ impl RefillError {
 
 /// A receive queue: posts the pool's pages or fragments of them, takes packets out. One pool a queue, so that `&mut` protects
 /// both.
+///
+/// # Examples
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use pp_core::{DmaDirection, Home, PagePool, doc::Heap};
+/// # use pp_netdev::ring::{Bells, Completion, ring};
+/// # use pp_netdev::{Bell, DmaWindow, RxQueue};
+/// # let window = Arc::new(DmaWindow::new(64, 4096)?);
+/// # let pool = PagePool::builder(Home::new(Heap::new(4096, 8)));
+/// # let pool = pool.dma(window.clone(), DmaDirection::FromDevice).cache(8).build()?;
+/// # let bell = Arc::new(Bell::new());
+/// # let bells = Bells { poster: bell.clone(), device: bell.clone(), cleaner: bell };
+/// let (poster, mut device, cleaner) = ring(16.try_into()?, bells);
+/// let mut queue = RxQueue::new(pool, poster, cleaner);
+/// if let Err(error) = queue.refill() {
+///     assert!(error.is_passing(), "{error}"); // 8 pages for 16 descriptors: more will come back
+/// }
+/// assert_eq!((queue.posted(), queue.pool().stats().in_use()), (8, 8));
+///
+/// device.complete(Completion::Done, 60, 7); // a frame came
+/// assert!(queue.has_received());
+/// let packet = queue.receive().expect("one");
+/// assert_eq!((packet.len, packet.mark), (60, 7));
+/// queue.recycle(packet.buffer);
+///
+/// queue.shut(); // no page will be posted any more
+/// device.finish();
+/// assert!(queue.device_left().is_some() && queue.receive().is_none());
+/// assert_eq!(queue.close().stats().in_use(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct RxQueue {
     // The ring before the pool, so that dropping the queue tells the device first. It only tells it: the device may be

@@ -7,6 +7,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 ///
 /// Setting it is one store, so a signal handler may do it. Clones are the same flag; a [`child`](StopFlag::child) is one
 /// of its own that is also set when its parent is.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::AtomicBool;
+/// use pp_netdev::StopFlag;
+///
+/// let by_signal = StopFlag::from_shared(Arc::new(AtomicBool::new(false)));
+/// let run = by_signal.child();
+/// run.set(); // this run and no other
+/// assert!(run.is_set() && !by_signal.is_set() && !StopFlag::new().is_set());
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct StopFlag {
     /// | state | meaning |

@@ -12,6 +12,34 @@ use crate::ring::{Cleaner, Completed, Completion, Left, PostError, Poster};
 const CLEAN_BATCH: usize = crate::napi::NAPI_BUDGET;
 
 /// The posting half of a transmit queue. Kernel counterpart: `ndo_start_xmit`, `ndo_xdp_xmit`.
+///
+/// # Examples
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use pp_core::{DmaDirection, Home, PagePool, doc::Heap};
+/// # use pp_netdev::ring::{Bells, Completion, Left, ring};
+/// # use pp_netdev::{Bell, DmaWindow, TxQueue};
+/// # let window = Arc::new(DmaWindow::new(64, 4096)?);
+/// # let pool = PagePool::builder(Home::new(Heap::new(4096, 8)));
+/// # let mut pool = pool.dma(window.clone(), DmaDirection::Bidirectional).build()?;
+/// # let bell = Arc::new(Bell::new());
+/// # let bells = Bells { poster: bell.clone(), device: bell.clone(), cleaner: bell };
+/// let (poster, mut device, mut cleaner) = ring(16.try_into()?, bells);
+/// let mut queue = TxQueue::new(poster);
+/// let mut page = pool.alloc()?;
+/// page[..4].copy_from_slice(b"ping");
+/// if queue.has_room() && queue.peer_left().is_none() {
+///     queue.send(page, 4, 0).map_err(|refused| refused.to_string())?;
+///     queue.kick(); // once a burst
+/// }
+/// queue.finish();
+///
+/// device.complete(Completion::Done, 4, 0); // it went out
+/// assert_eq!(device.poster_left(), Some(Left::Complete));
+/// drop(cleaner.take()); // home: what `TxCleaner` does all day
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct TxQueue {
     poster: Poster,
@@ -65,6 +93,8 @@ impl TxQueue {
 /// a thread that is not the pool's consumer. Of a page in parts it returns what the last part leaves.
 ///
 /// Kernel counterpart: the transmit clean of a driver, over `xdp_return_frame_bulk` (Linux 7.3, `net/core/xdp.c`).
+///
+/// [`Napi`](crate::Napi) has an example.
 #[derive(Debug)]
 pub struct TxCleaner {
     cleaner: Cleaner,

@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::napi::NapiError;
 
 /// Why a run did not go to its end. Every thread has ended and every page is home when it is returned.
+/// See [`Forwarder`](super::Forwarder).
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ForwardError {

@@ -113,7 +113,7 @@ impl<P: Program> Forwarder<P> {
         Forwarder { pool, window, program, config, live: Arc::new(Live::default()) }
     }
 
-    /// The counters of the run to come, for a thread that wants to watch them by itself.
+    /// The counters of the run to come, for a thread that wants to watch them by itself. See [`Live`].
     pub fn live(&self) -> Arc<Live> {
         Arc::clone(&self.live)
     }

@@ -8,7 +8,7 @@ use super::phases::Phase;
 use crate::counters::Live;
 use crate::window::Faults;
 
-/// The figures of a run at one moment.
+/// The figures of a run at one moment. See [`Forwarder`](super::Forwarder).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {
@@ -65,7 +65,7 @@ impl Traffic {
     }
 }
 
-/// What an observer sees of a run that goes on.
+/// What an observer sees of a run that goes on. See [`Forwarder`](super::Forwarder).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Progress {
@@ -78,6 +78,7 @@ pub struct Progress {
 }
 
 /// One pool's figures at the end of a run: the traffic is out, the receive ring still filled.
+/// See [`Forwarder`](super::Forwarder).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolReport {
@@ -98,7 +99,7 @@ pub struct PoolReport {
     pub provider_allocs_at_10_percent: Option<usize>,
 }
 
-/// What a run did.
+/// What a run did. See [`Forwarder`](super::Forwarder).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {

@@ -10,7 +10,7 @@ use crate::ring::{Completion, DeviceEnd, Work};
 use crate::stop::StopFlag;
 use crate::window::DmaWindow;
 
-/// What the device does with a frame when no buffer is posted.
+/// What the device does with a frame when no buffer is posted. See [`Napi`](crate::Napi).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnNoBuffer {
     /// Holds the wire until the driver posts one or leaves: nothing is lost while it is there, as with Ethernet flow
@@ -22,6 +22,8 @@ pub enum OnNoBuffer {
 }
 
 /// Takes frames off the wire and writes them into posted buffers.
+///
+/// [`Napi`](crate::Napi) has an example.
 #[derive(Debug)]
 pub struct RxDevice {
     ring: DeviceEnd,

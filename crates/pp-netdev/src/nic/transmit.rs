@@ -12,6 +12,8 @@ use crate::window::DmaWindow;
 const COALESCE: u32 = 32;
 
 /// Reads posted buffers and sends them over the wire, in the order in which they were posted.
+///
+/// [`Napi`](crate::Napi) has an example.
 #[derive(Debug)]
 pub struct TxDevice {
     ring: DeviceEnd,

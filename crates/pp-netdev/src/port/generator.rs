@@ -28,10 +28,21 @@ const TO_PORT: u16 = 9;
 const PROTOCOL_UDP: u8 = 17;
 
 /// Bytes of a generated frame, without the four of the checksum on the wire.
+///
+/// # Examples
+///
+/// ```
+/// use pp_netdev::port::FrameSize;
+/// assert_eq!((FrameSize::MIN.bytes(), FrameSize::MAX.bytes()), (60, 65_535));
+/// assert_eq!(FrameSize::new(1514)?, "1514".parse()?);
+/// let error = FrameSize::new(12).unwrap_err();
+/// assert_eq!(error.to_string(), "`12` is no size for a frame; give a number of bytes from 60 to 65535");
+/// # Ok::<(), pp_netdev::port::FrameSizeError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FrameSize(usize);
 
-/// A size that no frame can have.
+/// A size that no frame can have. See [`FrameSize`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no size for a frame; give a number of bytes from {min} to {max}", min = FrameSize::MIN.0, max = FrameSize::MAX.0)]
 pub struct FrameSizeError(String);

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::generator::{FrameSize, FrameSizeError};
 
-/// A port that frames come in from.
+/// A port that frames come in from. See [`Input`](super::Input).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InPort {
     /// `gen` or `gen:SIZE`.
@@ -15,7 +15,7 @@ pub enum InPort {
     Pcap(PathBuf),
 }
 
-/// A port that frames go out to.
+/// A port that frames go out to. See [`Input`](super::Input).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutPort {
     /// `null`.
@@ -24,7 +24,7 @@ pub enum OutPort {
     Pcap(PathBuf),
 }
 
-/// A name that no port has, on the side it was given for.
+/// A name that no port has, on the side it was given for. See [`Input`](super::Input).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PortNameError {
@@ -68,7 +68,7 @@ pub enum PortNameError {
     },
 }
 
-/// The ports of one side, for messages.
+/// The ports of one side, for messages. See [`Input`](super::Input).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ports {

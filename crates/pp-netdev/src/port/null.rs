@@ -5,6 +5,17 @@ use std::io;
 use crate::{Frame, FrameSink};
 
 /// Swallows frames and counts them.
+///
+/// # Examples
+///
+/// ```
+/// use pp_netdev::port::Null;
+/// use pp_netdev::{Frame, FrameSink};
+/// let mut null = Null::default();
+/// null.send_frame(Frame { bytes: &[0; 60], mark: 0 })?;
+/// assert_eq!((null.frames(), null.bytes()), (1, 60));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Null {
     frames: u64,

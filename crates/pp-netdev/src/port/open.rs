@@ -11,6 +11,27 @@ use super::stamp::StampSink;
 use crate::{Frame, FrameSink, FrameSource};
 
 /// Where frames come from: opened, and found to be good.
+///
+/// # Examples
+///
+/// ```
+/// use std::path::Path;
+/// use pp_netdev::port::{InPort, Input, OutPort, PortNameError, Ports, Repeat};
+///
+/// let (from, to): (InPort, OutPort) = ("gen".parse()?, "null".parse()?);
+/// assert_eq!((&from, &to), (&InPort::GEN, &OutPort::Null));
+/// let input = Input::open(&from, Repeat::Forever)?;
+/// let (mut source, mut sink) = (input.source(), input.sink(&to)?);
+/// while let Some(frame) = source.next_frame()? {
+///     sink.send_frame(frame)?;
+/// #   break;
+/// }
+/// sink.finish()?;
+///
+/// let error = "null".parse::<InPort>().unwrap_err(); // nothing comes out of it
+/// assert_eq!(error, PortNameError::WrongSide { name: "null".into(), ports: Ports::In });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Input {

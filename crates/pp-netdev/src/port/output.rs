@@ -13,7 +13,7 @@ use super::target::Target;
 
 const BUFFER: usize = 256 << 10;
 
-/// Why an output is not there.
+/// Why an output is not there. See [`OutputFile`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutputError {
@@ -42,6 +42,22 @@ pub enum OutputError {
 }
 
 /// A buffered file on its way to its name.
+///
+/// # Examples
+///
+/// ```
+/// use pp_netdev::port::{OutputError, OutputFile};
+/// # let folder = tempfile::tempdir()?;
+/// let name = folder.path().join("out.bin");
+/// let mut output = OutputFile::create(&name)?;
+/// output.write(b"whole or ")?;
+/// assert!(!name.exists());
+/// output.write(b"not there")?;
+/// output.finish()?;
+/// assert_eq!(std::fs::read(output.file())?, b"whole or not there");
+/// assert!(matches!(output.write(b"!"), Err(OutputError::Complete { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct OutputFile {
     file: PathBuf,
     /// `None` once it is complete.

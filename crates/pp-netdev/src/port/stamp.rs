@@ -14,6 +14,7 @@ use crate::{Frame, FrameSink};
 const SNAPLEN: u32 = 262_144;
 
 /// Writes frames to a pcap file with nanosecond times, each stamped when it is written.
+/// See [`Capture`](super::Capture).
 #[derive(Debug)]
 pub struct StampSink {
     /// `None` once the file is complete.

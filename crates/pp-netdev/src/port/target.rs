@@ -55,6 +55,14 @@ enum Place {
 
 /// Removes the hidden files of every output that is not complete: the last thing before a process ends without dropping
 /// what it has. No output can be begun or completed afterwards; whoever tries waits for ever.
+///
+/// # Examples
+///
+/// ```no_run
+/// // In a second Ctrl-C's handler thread: at once, and without leaving anything behind.
+/// pp_netdev::port::remove_unfinished();
+/// std::process::exit(130);
+/// ```
 pub fn remove_unfinished() {
     let hidden = hidden_files();
     for path in &*hidden {

@@ -4,14 +4,14 @@ use super::{Completion, DONE, EMPTY, FAILED, Left, POSTED, Ring};
 use crate::buffer::Buffer;
 use crate::sync::{Arc, Ordering, broken, unless};
 
-/// The driver's end that takes buffers back.
+/// The driver's end that takes buffers back. See the [module](crate::ring#examples).
 #[derive(Debug)]
 pub struct Cleaner {
     ring: Arc<Ring>,
     head: usize,
 }
 
-/// A buffer that came back from the device.
+/// A buffer that came back from the device. See the [module](crate::ring#examples).
 #[derive(Debug)]
 pub struct Completed {
     /// The buffer, the driver's again.

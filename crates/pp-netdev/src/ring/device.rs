@@ -5,14 +5,14 @@ use pp_core::DmaAddr;
 use super::{DONE, FAILED, Left, POSTED, Ring, Slot};
 use crate::sync::{Arc, Ordering, unless};
 
-/// The device's end.
+/// The device's end. See the [module](crate::ring#examples).
 #[derive(Debug)]
 pub struct DeviceEnd {
     ring: Arc<Ring>,
     head: usize,
 }
 
-/// What a posted descriptor asks of the device.
+/// What a posted descriptor asks of the device. See the [module](crate::ring#examples).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Work {
     /// Where the page is.
@@ -23,7 +23,7 @@ pub struct Work {
     pub mark: u64,
 }
 
-/// How the device completed a descriptor.
+/// How the device completed a descriptor. See the [module](crate::ring#examples).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completion {
     /// As asked.

@@ -14,6 +14,57 @@
 //! Everything in a descriptor is written before its ownership flag is stored with Release, and read after the flag was
 //! loaded with Acquire; that pair carries the page's bytes along. No index is shared: who may go on is seen in the
 //! descriptor, so the two sides write no line that the other one polls for nothing.
+//!
+//! # Examples
+//!
+//! One page to the device and back, with all three parties on one thread:
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use pp_core::{DmaDirection, Home, PagePool, doc::Heap};
+//! use pp_netdev::ring::{Bells, Completion, Left, ring};
+//! use pp_netdev::{Bell, DmaWindow};
+//!
+//! let window = Arc::new(DmaWindow::new(8, 4096)?);
+//! let pool = PagePool::builder(Home::new(Heap::new(4096, 8)));
+//! let mut pool = pool.dma(window.clone(), DmaDirection::FromDevice).build()?;
+//! let bell = Arc::new(Bell::new()); // one for all, since there is one thread
+//! let bells = Bells { poster: bell.clone(), device: bell.clone(), cleaner: bell };
+//! let (mut poster, mut device, mut cleaner) = ring(2.try_into()?, bells);
+//! assert!(poster.descriptors() == 2 && poster.has_room());
+//!
+//! // The driver gives a page, and room for 1514 bytes in it.
+//! if let Err(refused) = poster.post(pool.alloc()?, 1514, 0) {
+//!     pool.recycle_direct(refused.into_page());
+//! }
+//! poster.kick(); // once a burst
+//!
+//! device.wait();
+//! let work = device.work().expect("just posted");
+//! // SAFETY: posted, so nobody else uses the page.
+//! unsafe { window.write(work.addr, 0, b"a frame")? };
+//! device.complete(Completion::Done, 7, work.mark);
+//! device.interrupt();
+//!
+//! cleaner.wait();
+//! assert!(cleaner.has_completed());
+//! let completed = cleaner.take().expect("just completed");
+//! assert_eq!(&completed.page[..completed.len as usize], b"a frame");
+//! pool.recycle_direct(completed.page);
+//! cleaner.notify(); // there is room again
+//!
+//! // A device that goes leaves what it was given.
+//! poster.post(pool.alloc()?, 1514, 0).map_err(|refused| refused.to_string())?;
+//! assert!(device.poster_left().is_none());
+//! device.finish();
+//! assert_eq!((poster.device_left(), cleaner.device_left()), (Some(Left::Complete), Some(Left::Complete)));
+//! let never_used = cleaner.take_abandoned().expect("the second page");
+//! pool.recycle_direct(never_used.page);
+//! poster.finish();
+//! assert_eq!(cleaner.poster_left(), Some(Left::Complete));
+//! cleaner.finish(); // the poster would see it by `cleaner_left`
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cleaner;
 mod device;
@@ -73,7 +124,7 @@ const POSTED: u8 = 1;
 const DONE: u8 = 2;
 const FAILED: u8 = 3;
 
-/// How one of the three parties left.
+/// How one of the three parties left. See the [module](crate::ring#examples).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     /// It said that its work is complete.
@@ -122,7 +173,7 @@ impl Presence {
     }
 }
 
-/// The bells of the three parties of a ring. Several rings may share one.
+/// The bells of the three parties of a ring. Several rings may share one. See the [module](crate::ring#examples).
 #[derive(Clone, Debug)]
 pub struct Bells {
     // `std`'s in every build: part of the interface, and nothing is decided by who drops a bell last.
@@ -149,6 +200,7 @@ struct Ring {
 /// A ring of `len` descriptors, all empty.
 ///
 /// Kernel counterpart: the `dma_alloc_coherent` of a queue's descriptors, `ndo_open` of most drivers.
+/// See the [module](crate::ring#examples).
 pub fn ring(len: NonZeroU32, bells: Bells) -> (Poster, DeviceEnd, Cleaner) {
     let slot = || Slot {
         state: AtomicU8::new(EMPTY),

@@ -6,14 +6,14 @@ use super::{EMPTY, Left, POSTED, Ring};
 use crate::buffer::Buffer;
 use crate::sync::{Arc, Ordering, unless};
 
-/// The driver's end that gives buffers to the device.
+/// The driver's end that gives buffers to the device. See the [module](crate::ring#examples).
 #[derive(Debug)]
 pub struct Poster {
     ring: Arc<Ring>,
     tail: usize,
 }
 
-/// Why a buffer was not posted. It comes back with the reason.
+/// Why a buffer was not posted. It comes back with the reason. See the [module](crate::ring#examples).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PostError {

@@ -7,6 +7,8 @@ use thiserror::Error;
 /// Why a device's access did not happen. Nothing was copied.
 ///
 /// Kernel counterpart: what an IOMMU reports through `report_iommu_fault` (Linux 7.3, `drivers/iommu/iommu.c`).
+///
+/// See [`DmaWindow`](crate::DmaWindow).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("device access to {addr} (+{offset}, {len} bytes) refused: {kind}")]
 pub struct DmaFault {
@@ -21,6 +23,8 @@ pub struct DmaFault {
 }
 
 /// The ways in which an access can be wrong.
+///
+/// See [`DmaWindow`](crate::DmaWindow).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum FaultKind {
@@ -39,6 +43,8 @@ pub enum FaultKind {
 }
 
 /// How often each kind of fault happened on a window.
+///
+/// See [`DmaWindow`](crate::DmaWindow).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Faults {

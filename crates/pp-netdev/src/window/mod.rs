@@ -28,7 +28,7 @@ use thiserror::Error;
 use address::{Layout, Parts, WINDOWS};
 pub use fault::{DmaFault, FaultKind, Faults};
 
-/// Why a window could not be made.
+/// Why a window could not be made. See [`DmaWindow`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum WindowError {
@@ -98,6 +98,35 @@ unsafe impl Send for Entry {}
 /// let late = unsafe { window.write(addr, 0, b"late") }.unwrap_err();
 /// assert_eq!(late.kind, FaultKind::Unmapped);
 /// assert_eq!(&memory[..5], b"frame");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Under a pool, and what it counts:
+///
+/// ```
+/// use pp_core::{DmaAddr, DmaDirection, Home, PagePool, doc::Heap};
+/// use pp_netdev::{DmaWindow, WindowError};
+/// use std::sync::Arc;
+///
+/// let window = Arc::new(DmaWindow::new(64, 4096)?);
+/// let pool = PagePool::builder(Home::new(Heap::new(4096, 64))).cache(8).refill(8);
+/// let mut pool = pool.dma(window.clone(), DmaDirection::Bidirectional).build()?;
+/// let mut page = pool.alloc()?;
+/// assert_eq!(window.mapped(), 8);
+///
+/// page[..5].copy_from_slice(b"frame");
+/// let (addr, raw) = (page.dma_addr().expect("mapped"), page.into_raw());
+/// let mut fifo = [0; 5];
+/// // SAFETY: the page is out, and nobody writes it.
+/// unsafe { window.read(addr, 0, &mut fifo)? };
+/// assert_eq!(&fifo, b"frame");
+/// // SAFETY: from `into_raw`, once.
+/// drop(unsafe { pp_core::Page::<pp_core::Host>::from_raw(raw) });
+///
+/// // SAFETY: nothing is mapped there.
+/// assert!(unsafe { window.read(DmaAddr(1), 0, &mut fifo) }.is_err());
+/// assert_eq!((window.faults().never_mapped, window.faults().total()), (1, 1));
+/// assert!(matches!(DmaWindow::new(0, 4096), Err(WindowError::Shape { units: 0, .. })));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

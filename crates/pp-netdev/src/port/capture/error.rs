@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-/// Why a capture can't be read, or not to its end.
+/// Why a capture can't be read, or not to its end. See [`Capture`](super::Capture).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
@@ -107,7 +107,7 @@ pub enum CaptureError {
     },
 }
 
-/// What a file that is no capture looks like, and what to do then.
+/// What a file that is no capture looks like, and what to do then. See [`Capture`](super::Capture).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Advice {

@@ -18,7 +18,7 @@ const PACKET_HEADER: usize = 16;
 /// Type and length; the length stands at the end again.
 const BLOCK_HEADER: usize = 8;
 
-/// The two formats.
+/// The two formats. See [`Capture`](super::Capture).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// libpcap's own, either byte order, microseconds or nanoseconds.

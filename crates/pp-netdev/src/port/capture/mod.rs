@@ -28,12 +28,40 @@ pub use source::CaptureSource;
 use super::output::OutputError;
 
 /// A capture that was found to be one. Clones share what is read.
+///
+/// # Examples
+///
+/// ```
+/// use pp_netdev::port::{Capture, CaptureError, Format, Repeat, StampSink};
+/// use pp_netdev::{Frame, FrameSink, FrameSource};
+/// # let folder = tempfile::tempdir()?;
+/// # let (first, second) = (folder.path().join("first.pcap"), folder.path().join("second.pcap"));
+/// let mut stamped = StampSink::create(&first)?; // a capture of frames that no capture knows
+/// stamped.send_frame(Frame { bytes: &[1; 60], mark: 0 })?;
+/// stamped.send_frame(Frame { bytes: &[2; 60], mark: 1 })?;
+/// stamped.finish()?;
+///
+/// let capture = Capture::open(&first)?;
+/// assert_eq!((capture.format(), capture.count()?), (Format::Pcap, 2));
+/// let (mut source, mut sink) = (capture.source(Repeat::Times(1.try_into()?)), capture.sink(&second)?);
+/// while let Some(frame) = source.next_frame()? {
+///     sink.send_frame(frame)?;
+/// }
+/// sink.finish()?;
+/// assert_eq!(std::fs::read(&first)?, std::fs::read(&second)?); // byte for byte, times and all
+///
+/// let error = Capture::embedded("the default", b"no capture").unwrap_err();
+/// println!("{error}"); // a `CaptureError`, with an `Advice` where there is one
+/// assert!(capture.name().ends_with("first.pcap"));
+/// # let _: CaptureError = error;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Capture {
     shared: Arc<Shared>,
 }
 
-/// How often a capture is read.
+/// How often a capture is read. See [`Capture`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
     /// So many times.

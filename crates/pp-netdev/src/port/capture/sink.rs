@@ -14,6 +14,7 @@ use crate::{Frame, FrameSink};
 ///
 /// It reads the capture itself and goes on to the record of each frame: what is no packet is copied on the way, packets
 /// that did not arrive are left out. So frames must arrive in the order of their marks, though any may be missing.
+/// See [`Capture`](super::Capture).
 #[derive(Debug)]
 pub struct CaptureSink {
     capture: Capture,

@@ -10,6 +10,7 @@ use super::{Capture, Repeat};
 use crate::{Frame, FrameSource};
 
 /// The frames of a capture, marked with their place: 0, 1, and on through all repetitions.
+/// See [`Capture`](super::Capture).
 #[derive(Debug)]
 pub struct CaptureSource {
     capture: Capture,
