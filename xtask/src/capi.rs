@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::sh::{self, Outcome};
 use crate::workspace::Workspace;
 
-const CRATE: &str = "pp-capi";
+pub(crate) const CRATE: &str = "pp-capi";
 /// In the crate's folder.
 const HEADER: &str = "include/page_pool.h";
 const PROGRAMS: [&str; 3] = ["examples/ping.c", "tests/misuse.c", "tests/threads.c"];
@@ -34,6 +34,12 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     let folder = workspace.root.join("crates").join(CRATE);
     let stale = !header(&folder, args.bless)?;
     ensure!(!stale, "{CRATE}/{HEADER} is not what the crate says (cure: `cargo xtask capi --bless`)");
+
+    let header = fs::read_to_string(folder.join(HEADER))?;
+    let programs = PROGRAMS.iter().map(|program| fs::read_to_string(folder.join(program)));
+    let programs = programs.collect::<Result<String, _>>()?;
+    let unused: Vec<_> = functions(&header).filter(|name| !programs.contains(&format!("{name}("))).collect();
+    ensure!(unused.is_empty(), "no C program shows how to call {}", unused.join(", "));
 
     let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
     if !sh::works(Command::new(&compiler).arg("--version")) {
@@ -89,6 +95,12 @@ fn header(folder: &Path, bless: bool) -> Result<bool> {
     Ok(fs::read(&path).is_ok_and(|have| have == made.as_bytes()))
 }
 
+/// The functions that the header declares.
+fn functions(header: &str) -> impl Iterator<Item = &str> {
+    let code = header.lines().filter(|line| !line.starts_with("//") && !line.starts_with(" *"));
+    code.filter_map(|line| line.split_once('(')?.0.rsplit([' ', '*']).next()).filter(|name| name.starts_with("pp_"))
+}
+
 struct Build<'a> {
     compiler: OsString,
     include: OsString,
@@ -140,4 +152,15 @@ fn sanitized(program: &Path) -> Command {
     sh::default_env(&mut command, "ASAN_OPTIONS", "detect_leaks=1");
     sh::default_env(&mut command, "UBSAN_OPTIONS", "halt_on_error=1");
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::functions;
+
+    #[test]
+    fn functions_are_found_in_a_header() {
+        let header = " * pp_a(): a comment\n// pp_b() too\nvoid pp_c(int c,\n          int d);\nconst char *pp_d(void);\n#if (X)\n";
+        assert!(functions(header).eq(["pp_c", "pp_d"]));
+    }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::sh::{self, Outcome};
-use crate::{bare, bench, capi, downstream, features, icount, models, msrv, no_std, package, stress, targets};
+use crate::{bare, bench, capi, doc_examples, downstream, features, icount, models, msrv, no_std, package, stress, targets};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -25,6 +25,7 @@ enum Step {
     Bare,
     Features,
     Doc,
+    DocExamples,
     Package,
     Capi,
     Bench,
@@ -53,6 +54,7 @@ impl Step {
             Self::Bare => "the program without std fails, or a verb of a page can panic",
             Self::Features => "a combination of features does not build, or warns",
             Self::Doc => "the documentation does not build, or warns",
+            Self::DocExamples => "a public item has no example and leads to none",
             Self::Package => "a crate is not ready for a registry",
             Self::Capi => "the C header is stale, or a C program fails",
             Self::Bench => "the benchmarks do not run",
@@ -81,6 +83,7 @@ impl Step {
                 command.env("RUSTDOCFLAGS", "-D warnings");
                 done(command.args(["doc", "--workspace", "--no-deps", "--all-features"]))
             }
+            Self::DocExamples => doc_examples::run(),
             Self::Package => package::run(),
             Self::Capi => capi::run(&capi::Args { bless: false }),
             Self::Bench => bench::smoke(),

@@ -7,6 +7,7 @@ mod bare;
 mod bench;
 mod capi;
 mod ci;
+mod doc_examples;
 mod downstream;
 mod features;
 mod fresh;
@@ -49,6 +50,8 @@ enum Command {
     Miri(miri::Args),
     /// Every combination of the facade's and of pp-core's features builds without a warning
     Features,
+    /// Every public item has an example or a link to one
+    DocExamples,
     /// The libraries that promise no_std build without their default features
     NoStd,
     /// Other machines compile the libraries, or are refused in a sentence; as far as their targets are installed
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Stress(args) => stress::run(&args),
         Command::Miri(args) => miri::run(&args),
         Command::Features => features::run(),
+        Command::DocExamples => doc_examples::run(),
         Command::NoStd => no_std::run(),
         Command::Targets => targets::run(),
         Command::Bare => bare::run(),
