@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::sh::{self, Outcome};
-use crate::{bare, bench, capi, doc_examples, downstream, features, icount, models, msrv, no_std, package, stress, targets};
+use crate::{
+    bare, bench, capi, doc_examples, downstream, features, icount, models, msrv, no_std, package, stress, targets,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -164,7 +164,8 @@ impl core::fmt::Display for AllocError {
 
 impl core::error::Error for AllocError {}
 
-/// What could not be taken, and why: an error that gives the buffer back.
+/// What could not be taken, and why: an error that gives the buffer back. See [`Fragmented`](crate::Fragmented) and
+/// [`PagePart`](crate::PagePart).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GivenBack<T, E> {
     /// As it was.

@@ -13,7 +13,7 @@ use crate::put;
 use crate::refs;
 use crate::sync::{Mutant, Ordering, mutant};
 
-/// References that one page can be fragmented into at most. As many again remain for splitting and sharing.
+/// References that one page can be fragmented into at most. As many again remain for splitting and sharing. See [`Fragmented`].
 pub const BIAS_MAX: usize = isize::MAX as usize / 2;
 
 /// A page and the references to it that have not been handed out: a driver's page with its *bias*.
@@ -31,13 +31,22 @@ pub const BIAS_MAX: usize = isize::MAX as usize / 2;
 /// # use pp_core::{BIAS_MAX, Home, PagePool, doc::Heap};
 /// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build()?;
 /// let mut page = pool.alloc()?.fragment(BIAS_MAX).map_err(|error| error.reason)?;
-/// let (one, two) = (page.cut(1536)?, page.cut(1536)?);
+/// let (one, two, three) = (page.cut(1536)?, page.cut(1536)?, page.cut(512)?);
+/// assert_eq!((page.bias(), page.uncut(), page.page_bytes()), (BIAS_MAX - 3, 512, 4096));
+/// assert_eq!(page.descriptor().unit_bytes(), 4096);
+/// drop(one);                        // any thread; one atomic operation
+/// page.rejoin(three).map_err(|error| error.reason)?; // the one who cuts; none
 /// assert_eq!((page.bias(), page.uncut()), (BIAS_MAX - 2, 1024));
-/// drop(one);
 /// pool.recycle_fragmented(page);    // `two` is out, so the page stays out
 /// assert_eq!(pool.stats().in_use(), 1);
 /// pool.recycle_part(two);           // the last reference
 /// assert_eq!(pool.stats().in_use(), 0);
+///
+/// // Begun anew in place, if all parts are back; by hand if it must be a page again.
+/// let page = pool.alloc()?.fragment(2).map_err(|error| error.reason)?;
+/// let page = pool.renew(page).expect("no part is out");
+/// let page = page.defrag().expect("no part is out");
+/// assert!(page.fragment(0).unwrap_err().to_string().contains("use 1 to"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "a fragmented page that is not kept gives its references back"]
@@ -68,7 +77,7 @@ unsafe impl<A: Access> Send for Fragmented<A> {}
 // SAFETY: `&Fragmented` only reads.
 unsafe impl<A: Access> Sync for Fragmented<A> {}
 
-/// Why no part was cut.
+/// Why no part was cut. See [`Fragmented`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CutError {
@@ -101,7 +110,7 @@ impl core::fmt::Display for CutError {
 
 impl core::error::Error for CutError {}
 
-/// A bias that a page cannot have.
+/// A bias that a page cannot have. See [`Fragmented`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BiasError {
     /// What was asked for.
@@ -118,7 +127,7 @@ impl core::error::Error for BiasError {}
 
 impl<A: Access> Page<A> {
     /// Makes the page one of which parts are handed out, with `bias` references: one for each part and one for
-    /// the value itself (`page_pool_fragment_page`).
+    /// the value itself (`page_pool_fragment_page`). See [`Fragmented`].
     ///
     /// A pool that syncs gives no more than its window back to the device: let that be the whole page.
     ///

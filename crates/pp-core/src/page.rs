@@ -261,27 +261,27 @@ pub struct OutOfRange {
     pub offset: usize,
     /// How many bytes.
     pub len: usize,
-    /// What the page or part has.
-    pub page_bytes: usize,
+    /// How many there are.
+    pub available: usize,
 }
 
 impl OutOfRange {
-    /// Whether `len` bytes at `offset` lie within `page_bytes` bytes.
+    /// Whether `len` bytes at `offset` lie within `available` bytes. See [`Exposed`].
     ///
     /// # Errors
     ///
     /// They do not.
     #[inline]
-    pub fn check(offset: usize, len: usize, page_bytes: usize) -> Result<(), Self> {
-        let fits = offset.checked_add(len).is_some_and(|end| end <= page_bytes);
-        if fits { Ok(()) } else { Err(OutOfRange { offset, len, page_bytes }) }
+    pub fn check(offset: usize, len: usize, available: usize) -> Result<(), Self> {
+        let fits = offset.checked_add(len).is_some_and(|end| end <= available);
+        if fits { Ok(()) } else { Err(OutOfRange { offset, len, available }) }
     }
 }
 
 impl core::fmt::Display for OutOfRange {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let OutOfRange { offset, len, page_bytes } = self;
-        write!(f, "{len} bytes at {offset} are not within {page_bytes} bytes; ask for a range inside them")
+        let OutOfRange { offset, len, available } = self;
+        write!(f, "{len} bytes at {offset} are not within {available} bytes; ask for a range inside them")
     }
 }
 

@@ -24,14 +24,30 @@ use crate::sync::Ordering;
 /// # Examples
 ///
 /// ```
-/// # use pp_core::{Home, PagePart, PagePool, doc::Heap};
-/// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build()?;
+/// # use pp_core::{DmaDirection, Home, Identity, PagePart, PagePool, PartError, defrag_all, doc::Heap};
+/// # let pool = PagePool::builder(Home::new(Heap::new(4096, 8)));
+/// # let mut pool = pool.dma(Identity, DmaDirection::Bidirectional).build()?;
 /// let mut front = PagePart::from(pool.alloc()?);
 /// let mut back = front.split_off(1000)?;
 /// front[0] = 1;
 /// back[0] = 2;
+/// assert_eq!((back.offset(), back.len(), back.is_empty()), (1000, 3096, false));
+/// assert_eq!(back.dma_addr().map(|addr| addr.0), back.addr().map(|addr| addr.addr().get() as u64));
+/// assert_eq!(back.split_off(4000).unwrap_err(), PartError::OutOfRange { at: 4000, len: 3096 });
 /// front.coalesce(back).map_err(|error| error.reason)?;
 /// assert_eq!((front.len(), front[0], front[1000]), (4096, 1, 2));
+///
+/// // Through a descriptor ring and back.
+/// let raw = front.into_raw();
+/// // SAFETY: given away just now, and nobody has written it.
+/// let part: PagePart = unsafe { PagePart::from_raw(raw) };
+/// let page = part.defrag().expect("the only reference");
+///
+/// // Many at once: one atomic operation for those of one page.
+/// let mut one = PagePart::from(page);
+/// let two = one.split_off(64)?;
+/// assert!(core::ptr::eq(one.descriptor(), two.descriptor()));
+/// defrag_all([one, two], |page| pool.recycle_direct(page));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "a part that is not kept gives its page back"]
@@ -50,7 +66,7 @@ unsafe impl<A: Access> Sync for PagePart<A> {}
 
 const _: () = assert!(size_of::<Option<PagePart>>() == size_of::<usize>() + 8);
 
-/// A part on its way through a descriptor ring or foreign code: what [`PagePart::into_raw`] gives.
+/// A part on its way through a descriptor ring or foreign code: what [`PagePart::into_raw`] gives. See [`PagePart`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawPart {
     /// The page.
@@ -61,7 +77,7 @@ pub struct RawPart {
     pub len: u32,
 }
 
-/// Why a part could not be split or joined.
+/// Why a part could not be split or joined. See [`PagePart`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PartError {
@@ -177,7 +193,7 @@ impl<A: Access> PagePart<A> {
         Ok(())
     }
 
-    /// Makes the part countable: many read-only handles, none of which may write. No reference is taken.
+    /// Makes the part countable: many read-only handles, none of which may write. No reference is taken. See [`SharedPart`].
     pub fn share(self) -> SharedPart<A> {
         let RawPart { descriptor, offset, len } = self.into_raw();
         // SAFETY: the bytes and the reference were ours.
@@ -212,7 +228,7 @@ impl<A: Access> PagePart<A> {
 }
 
 /// Drops many parts at once: neighbours in the iteration that are of one page cost one read-modify-write together. Each page
-/// that nobody holds any more goes to `last`: to [`drop`], or into a batch. The consumer has
+/// that nobody holds any more goes to `last`: to [`drop`], or into a batch. See [`PagePart`]. The consumer has
 /// [`PagePool::recycle_parts`](crate::PagePool::recycle_parts).
 ///
 /// Kernel counterpart: the `page_pool_put_netmem_bulk` of fragments (Linux 7.3), which drops one reference each.
@@ -264,7 +280,7 @@ impl<A: Access> From<Page<A>> for PagePart<A> {
 }
 
 impl PagePart<Exposed> {
-    /// Copies bytes out, from `offset` within the part on.
+    /// Copies bytes out, from `offset` within the part on. See [`Exposed`].
     ///
     /// # Errors
     ///
@@ -275,7 +291,7 @@ impl PagePart<Exposed> {
         unsafe { page::copy_out(self.descriptor(), self.offset() + offset, out) }
     }
 
-    /// Copies bytes in, from `offset` within the part on.
+    /// Copies bytes in, from `offset` within the part on. See [`Exposed`].
     ///
     /// # Errors
     ///

@@ -282,7 +282,7 @@ impl<A: Access> PagePool<A> {
         batch.put();
     }
 
-    /// Begins a fragmented page anew, in place, when none of its parts is out: counted as one page put into the cache and
+    /// See [`Fragmented`]. Begins such a page anew, in place, when none of its parts is out: counted as one page put into the cache and
     /// one taken out (`page_pool_alloc_frag` draining its page). `None`: the page goes back into its pool, now or with the last of
     /// its parts; so does one that a pool must look at first, because it syncs, clears what others wrote, or the page is another's.
     #[inline]
@@ -303,20 +303,22 @@ impl<A: Access> PagePool<A> {
         None
     }
 
-    /// Gives back what is left of a fragmented page's references; if no part is out, the page goes straight back into the cache.
+    /// See [`Fragmented`]. Gives back what is left of such a page's references; if no part is out, the page goes straight back into the cache.
     /// Not so in a pool that clears pages [between owners](Zeroing::OnCrossOwner): parts were anybody's, and so are their bytes.
     #[inline]
     pub fn recycle_fragmented(&mut self, page: Fragmented<A>) {
         page.defrag().into_iter().for_each(|page| self.recycle_defragged(page));
     }
 
-    /// Drops a part on the consumer's side: if it was the last one, its page goes straight back into the cache.
+    /// Drops a part on the consumer's side: if it was the last one, its page goes straight back into the cache. See
+    /// [`Fragmented`].
     #[inline]
     pub fn recycle_part(&mut self, part: PagePart<A>) {
         part.defrag().into_iter().for_each(|page| self.recycle_defragged(page));
     }
 
-    /// The same for many: neighbours in the iteration that are of one page cost one read-modify-write together.
+    /// The same for many: neighbours in the iteration that are of one page cost one read-modify-write together. See
+    /// [`PagePart`].
     #[inline]
     pub fn recycle_parts(&mut self, parts: impl IntoIterator<Item = PagePart<A>>) {
         defrag_all(parts, |page| self.recycle_defragged(page));
@@ -336,7 +338,7 @@ impl<A: Access> PagePool<A> {
         self.consumer.sync_for_cpu(page.descriptor(), range);
     }
 
-    /// The same for a part of a page; `range` counts from the part's first byte, and ends at its last one.
+    /// The same for a part of a page; `range` counts from the part's first byte, and ends at its last one. See [`PagePart`].
     pub fn dma_sync_part_for_cpu(&self, part: &PagePart<A>, range: DmaRange) {
         let offset = range.offset.min(part.len());
         let len = range.len.min(part.len() - offset);

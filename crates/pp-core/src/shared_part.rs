@@ -22,6 +22,8 @@ use crate::refs;
 /// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build()?;
 /// let shared = PagePart::from(pool.alloc()?).share();
 /// let other = shared.clone();
+/// assert!(core::ptr::eq(shared.descriptor(), other.descriptor()) && shared.dma_addr().is_none());
+/// assert_eq!((other.offset(), other.len(), other.is_empty()), (0, 4096, false));
 /// std::thread::spawn(move || drop(other)).join().unwrap();
 /// drop(shared); // the last one puts the page
 /// assert_eq!(pool.stats().in_use(), 0);
@@ -91,7 +93,7 @@ impl<A: Access> Clone for SharedPart<A> {
 }
 
 impl SharedPart<Exposed> {
-    /// Copies bytes out, from `offset` within the part on; another process may be writing them.
+    /// Copies bytes out, from `offset` within the part on; another process may be writing them. See [`Exposed`].
     ///
     /// # Errors
     ///

@@ -96,11 +96,11 @@ fn exposed_memory_is_copied_in_and_out() {
     // SAFETY: within the page, which nobody else reaches in this test.
     assert_eq!(unsafe { page.as_ptr().add(4090).read() }, b'a');
     for (offset, len) in [(4093, 4), (4096, 1), (usize::MAX, 2), (0, 4097)] {
-        let error = OutOfRange { offset, len, page_bytes: 4096 };
+        let error = OutOfRange { offset, len, available: 4096 };
         assert_eq!(page.copy_to(offset, &mut vec![0; len]), Err(error));
         assert_eq!(page.copy_from(offset, &vec![9; len]), Err(error));
     }
-    assert!(error_text(OutOfRange { offset: 4093, len: 4, page_bytes: 4096 }).contains("4 bytes at 4093"));
+    assert!(error_text(OutOfRange { offset: 4093, len: 4, available: 4096 }).contains("4 bytes at 4093"));
     page.copy_to(4093, &mut out[..3]).unwrap();
     assert_eq!(&out[..3], b"def", "a refused copy copied nothing");
     page.copy_to(4096, &mut []).unwrap();

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
-use common::{Depot, Shape, Window, is_zero, key, law, take};
+use common::{Depot, Shape, Window, is_zero, key, law, seen_at, take};
 use pp_core::{
     BIAS_MAX, BiasError, CutError, Device, DmaAddr, DmaDirection, DmaRange, Exposed, Fragmented, GivenBack, Home, Host,
     OutOfRange, Page, PagePart, PagePool, PartError, RawPart, SharedPart, Zeroing, defrag_all,
@@ -323,7 +323,7 @@ fn parts_know_where_the_device_finds_them() {
     let mut page = Fragmented::from(pool.alloc().unwrap());
     let first = page.cut(1000).unwrap();
     let second = page.cut(1000).unwrap();
-    let at = key(page.descriptor()) as u64;
+    let at = seen_at(key(page.descriptor()));
     assert_eq!((first.dma_addr(), second.dma_addr()), (Some(DmaAddr(at)), Some(DmaAddr(at + 1000))));
     assert_eq!((second.addr(), second.share().clone().dma_addr()), (None, Some(DmaAddr(at + 1000))));
     drop((page, first));
@@ -339,14 +339,14 @@ fn exposed_parts_are_copied_in_and_out_within_their_bytes() {
     let (mut one, mut two) = (page.cut(8).unwrap(), page.cut(8).unwrap());
     one.copy_from(0, b"onefirst").unwrap();
     two.copy_from(2, b"second").unwrap();
-    let error = OutOfRange { offset: 3, len: 6, page_bytes: 8 };
+    let error = OutOfRange { offset: 3, len: 6, available: 8 };
     assert_eq!(one.copy_from(3, b"beyond"), Err(error));
     assert_eq!(one.copy_to(3, &mut [0; 6]), Err(error));
     let mut out = [0; 6];
     two.copy_to(2, &mut out).unwrap();
     assert_eq!(&out, b"second");
     let shared = two.share();
-    assert_eq!(shared.copy_to(usize::MAX, &mut out).unwrap_err().page_bytes, 8);
+    assert_eq!(shared.copy_to(usize::MAX, &mut out).unwrap_err().available, 8);
     shared.copy_to(2, &mut out).unwrap();
     assert_eq!(&out, b"second");
 }

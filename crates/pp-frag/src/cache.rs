@@ -6,7 +6,7 @@ use crate::error::FragError;
 use crate::frag::Frag;
 
 /// Every fragment begins at a multiple of this many bytes from its page's first, whatever sizes were asked for: one cache
-/// line, so that devices that are not coherent and processors that write neighbours stay out of each other's way (kernel
+/// line ([`FragCache`] shows it), so that devices that are not coherent and processors that write neighbours stay out of each other's way (kernel
 /// dc0df5a0c62c, after an odd size made the next offset odd).
 pub const FRAG_ALIGN: usize = 64;
 
@@ -30,6 +30,8 @@ pub const FRAG_ALIGN: usize = 64;
 /// assert_eq!((small.truesize(), large.offset(), large.truesize()), (128, 128, 1536));
 /// std::thread::spawn(move || drop(large)).join().unwrap(); // any thread
 /// cache.recycle(&mut pool, small);                         // no atomic operation
+/// let burst: Vec<_> = (0..3).map(|_| cache.alloc(&mut pool, 700)).collect::<Result<_, _>>()?;
+/// cache.recycle_all(&mut pool, burst);
 /// assert_eq!(pool.stats().in_use(), 1);                    // the cache's page
 /// drop(cache);
 /// assert_eq!(pool.stats().in_use(), 0);

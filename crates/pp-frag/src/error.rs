@@ -3,6 +3,18 @@
 use pp_core::AllocError;
 
 /// Why [`FragCache::alloc`](crate::FragCache::alloc) gave none. Cache and pool can go on.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// # use pp_frag::{FragCache, FragError};
+/// # let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build()?;
+/// # let mut cache = FragCache::new();
+/// let error = cache.alloc(&mut pool, 5000).unwrap_err();
+/// assert_eq!(error, FragError::TooLarge { size: 5000, page_bytes: 4096 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FragError {

@@ -25,7 +25,22 @@ use crate::shared::SharedFrag;
 /// let payload = packet.split_off(14)?;   // no copy: two owners, of bytes that do not overlap
 /// assert_eq!((packet.len(), payload.len()), (14, 1486));
 /// packet.coalesce(payload).map_err(|error| error.reason)?;
-/// assert_eq!(packet.len(), 1500);
+/// assert_eq!((packet.len(), packet.is_empty(), packet.offset(), packet.dma_addr()), (1500, false, 0, None));
+/// assert_eq!((packet.capacity(), packet.truesize()), (1536, 1536));
+///
+/// // What is in use gets less and more, at both ends.
+/// packet.trim_front(14)?;
+/// packet.truncate(1000);
+/// assert_eq!((packet.len(), packet.offset(), packet.room_mut().len()), (1000, 14, 522));
+/// let header = packet.split_to(20)?;
+/// assert_eq!((header.len(), packet.offset()), (20, 34));
+/// packet.clear();
+/// packet.set_len(100)?;
+///
+/// // The bytes that are owned, in use or not.
+/// assert_eq!(packet.part().addr(), packet.addr());
+/// let part = packet.into_part();
+/// pp_frag::drop_all([header, part.into()]); // one page: one atomic operation
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -211,14 +226,14 @@ impl<A: Access> From<PagePart<A>> for Frag<A> {
     }
 }
 
-/// Drops many fragments: neighbours in the iteration that are of one page cost one atomic operation together.
+/// Drops many fragments: neighbours in the iteration that are of one page cost one atomic operation together. See [`Frag`].
 #[inline]
 pub fn drop_all<A: Access>(frags: impl IntoIterator<Item = Frag<A>>) {
     defrag_all(frags.into_iter().map(Frag::into_part), drop);
 }
 
 impl Frag<Exposed> {
-    /// Copies bytes in use out, from `offset` on; another process may be writing them.
+    /// Copies bytes in use out, from `offset` on; another process may be writing them. See [`Exposed`].
     ///
     /// # Errors
     ///
@@ -228,7 +243,7 @@ impl Frag<Exposed> {
         self.part.copy_to(self.start as usize + offset, out)
     }
 
-    /// Copies bytes in, over bytes in use, from `offset` on.
+    /// Copies bytes in, over bytes in use, from `offset` on. See [`Exposed`].
     ///
     /// # Errors
     ///

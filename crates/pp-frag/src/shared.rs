@@ -17,8 +17,12 @@ use pp_core::{Access, DmaAddr, Exposed, Host, OutOfRange, SharedPart};
 /// # let mut cache = FragCache::new();
 /// let mut frag = cache.alloc(&mut pool, 11)?;
 /// frag.copy_from_slice(b"hello world");
-/// let hello = frag.share();
-/// let world = hello.slice(6, 5)?;
+/// let mut hello = frag.share();
+/// let mut world = hello.slice(6, 5)?;
+/// hello.truncate(5);
+/// assert_eq!((hello.len(), hello.is_empty(), hello.truesize(), hello.dma_addr()), (5, false, 64, None));
+/// world.trim_front(0)?;
+/// assert_eq!(world.offset(), 6);
 /// std::thread::spawn(move || assert_eq!(&*world, b"world")).join().unwrap();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -106,7 +110,7 @@ impl<A: Access> SharedFrag<A> {
 }
 
 impl SharedFrag<Exposed> {
-    /// Copies bytes out, from `offset` on; another process may be writing them.
+    /// Copies bytes out, from `offset` on; another process may be writing them. See [`Exposed`].
     ///
     /// # Errors
     ///

@@ -214,10 +214,10 @@ fn what_a_fragment_cannot_do_leaves_it_as_it_was() {
     let (mut pool, mut cache) = (pool(4096, 4), FragCache::new());
     let mut frag = cache.alloc(&mut pool, 100).unwrap();
     frag.fill(7);
-    let range = |len| OutOfRange { offset: 0, len, page_bytes: 128 };
+    let range = |len| OutOfRange { offset: 0, len, available: 128 };
     assert_eq!(frag.set_len(129), Err(range(129)));
     assert_eq!(frag.set_len(usize::MAX), Err(range(usize::MAX)));
-    assert_eq!(frag.trim_front(101).unwrap_err().page_bytes, 100);
+    assert_eq!(frag.trim_front(101).unwrap_err().available, 100);
     for at in [101, 128, usize::MAX] {
         assert_eq!(frag.split_off(at).unwrap_err(), PartError::OutOfRange { at, len: 100 });
         assert_eq!(frag.split_to(at).unwrap_err(), PartError::OutOfRange { at, len: 100 });
@@ -271,7 +271,7 @@ fn shared_fragments_have_views_of_their_own() {
     frag.copy_from_slice(b"hello world");
     let mut hello = frag.share();
     let world = hello.slice(6, 5).unwrap();
-    assert_eq!(hello.slice(7, 5).unwrap_err(), OutOfRange { offset: 7, len: 5, page_bytes: 11 });
+    assert_eq!(hello.slice(7, 5).unwrap_err(), OutOfRange { offset: 7, len: 5, available: 11 });
     assert!(world.slice(0, 6).is_err(), "a view is no way out of itself");
     hello.truncate(5);
     assert_eq!((&*hello, &*world, world.offset(), world.truesize()), (&b"hello"[..], &b"world"[..], 6, 64));

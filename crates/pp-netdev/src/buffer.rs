@@ -4,6 +4,20 @@ use pp_core::{DmaAddr, Host, Page, PagePart, RawPart};
 
 /// A packet's memory, and its only owner. Drivers choose per queue which kind they post ([`Buffers`](crate::Buffers)), rings and
 /// devices take both.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, PagePart, PagePool, doc::Heap};
+/// # use pp_netdev::Buffer;
+/// # let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build()?;
+/// let mut page = Buffer::from(pool.alloc()?);
+/// page.bytes_mut()[..4].copy_from_slice(b"ping");
+/// let mut part = PagePart::from(pool.alloc()?);
+/// let part = Buffer::from(part.split_off(4000)?);
+/// assert_eq!((page.len(), part.len(), part.is_empty(), part.dma_addr()), (4096, 96, false, None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a buffer that is not kept goes straight back to its pool"]
 pub enum Buffer {

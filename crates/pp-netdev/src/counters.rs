@@ -16,7 +16,7 @@ use pp_core::sync::Counter;
 /// live.rx.frames.add(1); // its device
 /// live.rx.bytes.add(60);
 /// let in_flight = live.rx.frames.get() - live.tx.frames.get(); // anybody
-/// assert_eq!((in_flight, live.napi.polls.get(), live.cleaned.pages.get()), (1, 0, 0));
+/// assert_eq!((in_flight, live.napi.polls.get(), live.cleaned.buffers.get()), (1, 0, 0));
 /// ```
 #[derive(Debug, Default)]
 pub struct Live {

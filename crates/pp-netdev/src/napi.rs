@@ -106,7 +106,7 @@ pub enum NapiError {
 ///     result.map(|()| rx)
 /// })?;
 /// let pool = rx.close(); // what was posted is back in it
-/// assert_eq!((sink.frames(), live.cleaned.pages.get(), pool.stats().in_use()), (1000, 1000, 0));
+/// assert_eq!((sink.frames(), live.cleaned.buffers.get(), pool.stats().in_use()), (1000, 1000, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use crate::ring::{Cleaner, Completion, Left, PostError, Poster};
 /// Filling in bursts keeps the pool's cache and the descriptors' lines warm (`NAPI_BUDGET / 4` in many drivers).
 const REFILL_AT: u32 = 16;
 
-/// What a receive queue posts.
+/// What a receive queue posts. See [`RxQueue`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Buffers {
     /// A page a packet: nothing to be counted, and room for any that fits a page.
@@ -76,7 +76,7 @@ impl RefillError {
 /// # use std::sync::Arc;
 /// # use pp_core::{DmaDirection, Home, PagePool, doc::Heap};
 /// # use pp_netdev::ring::{Bells, Completion, ring};
-/// # use pp_netdev::{Bell, DmaWindow, RxQueue};
+/// # use pp_netdev::{Bell, Buffers, DmaWindow, RxQueue};
 /// # let window = Arc::new(DmaWindow::new(64, 4096)?);
 /// # let pool = PagePool::builder(Home::new(Heap::new(4096, 8)));
 /// # let pool = pool.dma(window.clone(), DmaDirection::FromDevice).cache(8).build()?;
@@ -94,6 +94,9 @@ impl RefillError {
 /// let packet = queue.receive().expect("one");
 /// assert_eq!((packet.len, packet.mark), (60, 7));
 /// queue.recycle(packet.buffer);
+///
+/// queue.set_buffers(Buffers::Split(2048.try_into()?)); // two packets to a page from now on
+/// assert_ne!(queue.buffers(), Buffers::Pages);
 ///
 /// queue.shut(); // no page will be posted any more
 /// device.finish();

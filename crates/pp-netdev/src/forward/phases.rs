@@ -8,7 +8,7 @@ use crate::rx_queue::{Buffers, RxQueue};
 /// Polls between two looks at the pool: looking costs as much as a packet or two.
 const POLLS_A_LOOK: u32 = 256;
 
-/// One part of a run, with one kind of buffers posted. The first packets may still lie in buffers of the part before.
+/// One part of a run, with one kind of buffers posted; [`Forwarder`](crate::Forwarder) reports them. The first packets may still lie in buffers of the part before.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Phase {

@@ -35,7 +35,7 @@
 //!
 //! // The driver gives a page, and room for 1514 bytes in it.
 //! if let Err(refused) = poster.post(pool.alloc()?, 1514, 0) {
-//!     pool.recycle_direct(refused.into_page());
+//!     drop(refused.into_buffer());
 //! }
 //! poster.kick(); // once a burst
 //!
@@ -48,9 +48,9 @@
 //!
 //! cleaner.wait();
 //! assert!(cleaner.has_completed());
-//! let completed = cleaner.take().expect("just completed");
-//! assert_eq!(&completed.page[..completed.len as usize], b"a frame");
-//! pool.recycle_direct(completed.page);
+//! let mut completed = cleaner.take().expect("just completed");
+//! assert_eq!(&completed.buffer.bytes_mut()[..completed.len as usize], b"a frame");
+//! drop(completed.buffer);
 //! cleaner.notify(); // there is room again
 //!
 //! // A device that goes leaves what it was given.
@@ -59,7 +59,7 @@
 //! device.finish();
 //! assert_eq!((poster.device_left(), cleaner.device_left()), (Some(Left::Complete), Some(Left::Complete)));
 //! let never_used = cleaner.take_abandoned().expect("the second page");
-//! pool.recycle_direct(never_used.page);
+//! drop(never_used.buffer);
 //! poster.finish();
 //! assert_eq!(cleaner.poster_left(), Some(Left::Complete));
 //! cleaner.finish(); // the poster would see it by `cleaner_left`
