@@ -6,9 +6,10 @@ use core::ptr::NonNull;
 
 use crate::access::{Access, Host};
 use crate::block::Place;
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, owner};
 use crate::page::Page;
 use crate::put;
+use crate::sync::Ordering;
 
 /// Up to `N` pages, an array and a length. Dropping it puts all of them in bulk.
 ///
@@ -96,6 +97,40 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
         self.len = rest;
         // SAFETY: below the old length, so a page of ours, which the new length forgets.
         Some(unsafe { Page::from_descriptor(place.assume_init()) })
+    }
+
+    /// Puts pages of one pool next to each other and says of how many pools they are, pages that do not recycle left out: so
+    /// many publications it takes to put them, each pool's pages going into its ring together
+    /// (`page_pool_put_netmem_bulk` sorts by rounds).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::{Home, PageBatch, PagePool, doc::Heap};
+    /// let home = Home::new(Heap::new(4096, 256));
+    /// let mut rx0 = PagePool::builder(home.clone()).build()?;
+    /// let mut rx1 = PagePool::builder(home).build()?;
+    /// let mut batch: PageBatch<16> = PageBatch::new();
+    /// for page in [rx0.alloc()?, rx1.alloc()?, rx0.alloc()?, rx1.alloc()?] {
+    ///     batch.push(page).expect("room");
+    /// }
+    /// assert_eq!(batch.sort_by_pool(), 2);
+    /// drop(batch); // two publications
+    /// assert_eq!((rx0.stats().in_ring, rx1.stats().in_ring), (2, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sort_by_pool(&mut self) -> usize {
+        // SAFETY: places below the length are initialised, have the layout of what they wrap, and are ours alone.
+        let pages = unsafe {
+            core::slice::from_raw_parts_mut(self.places.as_mut_ptr().cast::<NonNull<Descriptor>>(), self.len)
+        };
+        // SAFETY: pages of ours, which are readable. Relaxed: only the owner of a page that is not shared writes its word.
+        let word = |page: &NonNull<Descriptor>| unsafe { page.as_ref() }.owner.load(Ordering::Relaxed);
+        if !pages.is_sorted_by_key(word) {
+            pages.sort_unstable_by_key(word);
+        }
+        let recycles = |run: &&[NonNull<Descriptor>]| word(&run[0]) & owner::TAGS == 0;
+        pages.chunk_by(|one, next| word(one) == word(next)).filter(recycles).count()
     }
 
     /// The pages as bare descriptors, still the batch's.

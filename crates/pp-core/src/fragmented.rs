@@ -5,7 +5,7 @@ use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
 use crate::access::{Access, Host};
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, owner};
 use crate::error::GivenBack;
 use crate::page::Page;
 use crate::part::{PagePart, PartError};
@@ -242,6 +242,37 @@ impl<A: Access> Fragmented<A> {
             self.descriptor().bytes.bury();
         }
         whole
+    }
+
+    /// Begins a page anew that is on no pool's books and of which no part is out: its bytes are uncut again, its bias is
+    /// [`BIAS_MAX`]. Whether it did (a driver that looks whether its page's count is back at the bias, `igb_can_reuse_rx_page`).
+    ///
+    /// A page on a pool's books stays as it is: that is [`PagePool::renew`](crate::PagePool::renew)'s, which knows what its pool
+    /// has to do for a page before somebody else gets it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::{Fragmented, Home, PagePool, doc::Heap};
+    /// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build()?;
+    /// let mut page = Fragmented::from(pool.alloc()?.detach());
+    /// let part = page.cut(4096)?;
+    /// assert!(!page.renew_detached());
+    /// drop(part);
+    /// assert!(page.renew_detached());
+    /// assert_eq!(page.uncut(), 4096);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn renew_detached(&mut self) -> bool {
+        // Relaxed: our references keep the page, and nobody puts a detached one back on any books.
+        let detached = self.descriptor().owner.load(Ordering::Relaxed) & owner::STRAY != 0;
+        let renewed = detached && (self.is_whole() || mutant(Mutant::RenewUnderParts));
+        if renewed {
+            // SAFETY: no part is out.
+            unsafe { self.renew() };
+        }
+        renewed
     }
 
     /// Begins at the page's first byte again, with as many references as can be.

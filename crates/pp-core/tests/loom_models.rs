@@ -208,6 +208,13 @@ model!(
     [RelaxedUnref, RelaxedShortcut]
 );
 model!(
+    loom_renew_detached_against_late_drop,
+    loom_renew_detached_against_late_drop_mutants,
+    fragments::renew_detached_against_late_drop,
+    ["in place", "not yet"],
+    [RelaxedShortcut, RenewUnderParts]
+);
+model!(
     loom_last_part_against_close,
     loom_last_part_against_close_mutants,
     fragments::last_part_against_close,

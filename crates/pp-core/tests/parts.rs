@@ -252,6 +252,32 @@ fn a_page_that_must_be_looked_at_goes_through_the_pool() {
 }
 
 #[test]
+fn a_detached_page_is_begun_anew_without_its_pool() {
+    let home = home(2);
+    let mut pool = pool(&home);
+    let mut page = Fragmented::from(pool.alloc().unwrap().detach());
+    let (one, two) = (page.cut(2048).unwrap(), page.cut(2048).unwrap());
+    drop(pool);
+    drop(one);
+    assert!(!page.renew_detached(), "a part is out");
+    assert_eq!(page.uncut(), 0);
+    drop(two);
+    assert!(page.renew_detached());
+    assert_eq!((page.uncut(), page.bias()), (4096, BIAS_MAX));
+    assert_eq!(home.out(), 1);
+    drop(page);
+    assert_eq!(home.out(), 0);
+}
+
+#[test]
+fn a_page_on_the_books_is_not_begun_anew_without_its_pool() {
+    let home = home(1);
+    let mut page = Fragmented::from(pool(&home).alloc().unwrap());
+    assert!(!page.renew_detached(), "its pool may have to clear it first");
+    assert_eq!(page.bias(), BIAS_MAX);
+}
+
+#[test]
 fn bytes_of_one_owner_are_not_seen_by_the_next_where_the_pool_clears() {
     let home = home(1);
     let mut pool = PagePool::builder(home).cache(2).refill(1).zeroing(Zeroing::OnCrossOwner).build().unwrap();

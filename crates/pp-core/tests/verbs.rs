@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Depot, Shape, check, fill, law, take};
-use pp_core::{AllocError, Home, NodePolicy, PageBatch, PagePool, PoolBuilder, PoolState, Recycling};
+use pp_core::{AllocError, Home, Host, NodePolicy, PageBatch, PagePool, PoolBuilder, PoolState, Recycling};
 
 fn home(units: usize) -> Home<Depot> {
     Home::new(Depot::new(Shape::plain(4096, units)))
@@ -253,7 +253,7 @@ fn high_order_pages_come_one_by_one_and_recycle() {
 
 #[test]
 fn pages_from_the_reserve_never_recycle() {
-    let home = Home::new(Depot::new(Shape { reserve: 1, ..Shape::plain(4096, 4) }));
+    let home = Home::new(Depot::<Host>::new(Shape { reserve: 1, ..Shape::plain(4096, 4) }));
     let mut pool = builder(&home).returners(1, 4).build().unwrap();
     let mut pages = take(&mut pool, 4);
     let reserve = |pages: &mut Vec<pp_core::Page>| {
@@ -336,5 +336,31 @@ fn every_page_in_the_ring_is_found_wherever_racing_threads_put_it() {
             }
         });
         assert_eq!(pool.stats().in_ring + pool.stats().in_cache, home.out(), "what found the ring full went home");
+    }
+}
+
+#[test]
+fn a_batch_is_sorted_by_pool_whatever_is_in_it() {
+    let home = Home::new(Depot::<Host>::new(Shape { reserve: 1, ..Shape::plain(4096, 12) }));
+    let mut pools = [(); 3].map(|()| PagePool::builder(home.clone()).refill(3).build().unwrap());
+    let mut batch = PageBatch::<16>::new();
+    assert_eq!(batch.sort_by_pool(), 0);
+    for turn in 0..9 {
+        batch.push(pools[turn % 3].alloc().unwrap()).unwrap();
+    }
+    for _ in 0..3 {
+        let page = pools[0].alloc().unwrap();
+        let reserve = page.descriptor().recycling() == Recycling::Never;
+        batch.push(if reserve { page } else { page.detach() }).unwrap();
+    }
+    assert_eq!(
+        (batch.sort_by_pool(), batch.len()),
+        (3, 12),
+        "neither the detached pages nor the reserve are published"
+    );
+    assert_eq!(batch.sort_by_pool(), 3);
+    drop(batch);
+    for pool in &pools {
+        assert_eq!((pool.stats().in_ring, pool.stats().in_use()), (3, 0), "{}", pool.stats());
     }
 }

@@ -214,6 +214,31 @@ pub(crate) fn renew_against_late_drop() -> &'static str {
     outcome
 }
 
+/// The same with a page on no pool's books, begun anew by its holder.
+pub(crate) fn renew_detached_against_late_drop() -> &'static str {
+    let (scene, home) = Scene::new(1);
+    let mut pool = tiny(home, 1).build().unwrap();
+    let mut page = Fragmented::from(pool.alloc().unwrap().detach());
+    let mut part = page.cut(64).unwrap();
+    drop(pool);
+    let dropper = thread::spawn(move || {
+        part[0] = 1;
+        drop(part);
+    });
+    let holder = thread::spawn(move || {
+        if page.renew_detached() {
+            page.cut(64).unwrap()[0] = 1;
+            "in place"
+        } else {
+            "not yet"
+        }
+    });
+    dropper.join().unwrap();
+    let outcome = holder.join().unwrap();
+    scene.freed_by(&[]);
+    outcome
+}
+
 /// The last part is dropped while the pool, and the page it was cut from, are.
 pub(crate) fn last_part_against_close() -> &'static str {
     let (scene, home) = Scene::new(1);
