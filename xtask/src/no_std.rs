@@ -8,12 +8,13 @@ use crate::sh::{self, Outcome};
 use crate::workspace::Workspace;
 
 /// With the features that need no std. The facade comes last: with its providers in, as it has none of its own accord.
-const CRATES: [(&str, &str); 5] = [
+const CRATES: [(&str, &str); 6] = [
     ("pp-core", ""),
     ("pp-frag", "bytes"),
+    ("pp-xdp", ""),
     ("pp-provider-buddy", ""),
     ("pp-provider-passthrough", ""),
-    ("page-pool", "bytes,buddy,passthrough"),
+    ("page-pool", "bytes,xdp,buddy,passthrough"),
 ];
 /// A target that has no std to lean on by mistake.
 const BARE: &str = "x86_64-unknown-none";

@@ -16,3 +16,6 @@ pub use pp_provider_buddy::{self as buddy, Buddy};
 #[cfg(feature = "passthrough")]
 #[doc(inline)]
 pub use pp_provider_passthrough::{self as passthrough, PassThrough};
+#[cfg(feature = "xdp")]
+#[doc(inline)]
+pub use pp_xdp as xdp;

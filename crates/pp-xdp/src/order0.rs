@@ -1,0 +1,129 @@
+//! Memory type page-order0: whole pages of nobody's pool.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use pp_core::{AllocError, Backing, BuildError, Home, Host, Page, Recycling};
+
+use crate::buffer::Buffer;
+use crate::mem_type::MemType;
+use crate::memory::{MemModel, Memory};
+use crate::returns::{Loan, Returns};
+use crate::source::Source;
+
+/// A page a packet, on no pool's books: nothing is mapped, synced or counted for it. What the kernel has from `alloc_page` and gives
+/// back by `put_page`, with a free list between, so that the provider is not asked for each.
+///
+/// # Examples
+///
+/// ```
+/// # use pp_core::{Home, doc::Heap};
+/// use pp_xdp::{Memory, Order0Pages};
+/// let mut pages = Order0Pages::new(Home::new(Heap::new(4096, 8)), 8)?;
+/// let page = pages.page()?;
+/// assert_eq!(page.bytes().len(), 4096);
+/// std::thread::spawn(move || drop(page)).join().unwrap(); // on the free list again
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Order0Pages {
+    free: Vec<Page<Host>>,
+    returns: Arc<Returns<Page<Host>>>,
+    keep: usize,
+    source: Source,
+}
+
+/// A page of an [`Order0Pages`], owned. Dropping it puts it on the free list; if that is full or gone, sends it home.
+#[must_use = "a page that is not kept goes back to its allocator"]
+pub struct Order0Page(Loan<Page<Host>>);
+
+impl Order0Pages {
+    /// Pages of `home`, of which up to `keep` lie idle here on each side, the consumer's and that of those who return; more go
+    /// home.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`].
+    pub fn new<P: Backing<Access = Host>>(home: impl Into<Home<P>>, keep: usize) -> Result<Self, BuildError> {
+        let source = Source::new(home, "page-order0")?;
+        Ok(Order0Pages { free: Vec::with_capacity(keep), returns: Returns::new(keep), keep, source })
+    }
+
+    /// A page.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] when there is none now.
+    #[cfg_attr(feature = "leak-trace", track_caller)]
+    pub fn page(&mut self) -> Result<Order0Page, AllocError> {
+        if self.free.is_empty() {
+            self.returns.take_into(&mut self.free);
+        }
+        let page = match self.free.pop() {
+            Some(page) => page,
+            None => self.source.page()?,
+        };
+        Ok(Order0Page(Loan::new(page, &self.returns)))
+    }
+
+    /// Bytes in a page.
+    pub fn page_bytes(&self) -> usize {
+        self.source.page_bytes()
+    }
+}
+
+impl Memory for Order0Pages {
+    fn model(&self) -> MemModel {
+        MemModel::new(MemType::PageOrder0, self.source.handle())
+    }
+
+    #[cfg_attr(feature = "leak-trace", track_caller)]
+    fn alloc(&mut self) -> Result<Buffer, AllocError> {
+        self.page().map(Buffer::Order0)
+    }
+
+    fn recycle(&mut self, buffer: Buffer) {
+        match buffer {
+            Buffer::Order0(page) if self.free.len() < self.keep => match page.0.redeem(&self.returns) {
+                Ok(page) => self.free.push(page),
+                Err(others) => drop(others),
+            },
+            other => drop(other),
+        }
+    }
+}
+
+impl Drop for Order0Pages {
+    fn drop(&mut self) {
+        drop(self.returns.close());
+    }
+}
+
+impl core::fmt::Debug for Order0Pages {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Order0Pages").field("free", &self.free.len()).field("keep", &self.keep).finish_non_exhaustive()
+    }
+}
+
+impl Order0Page {
+    /// Its bytes.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        self.0.get().map(|page| &**page).unwrap_or_default()
+    }
+
+    /// Its bytes, for writing.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.0.get_mut().map(|page| &mut **page).unwrap_or_default()
+    }
+
+    pub(crate) fn recycling(&self) -> Recycling {
+        self.0.get().map_or(Recycling::Allowed, |page| page.descriptor().recycling())
+    }
+}
+
+impl core::fmt::Debug for Order0Page {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Order0Page").field(&self.0.get()).finish()
+    }
+}

@@ -1,0 +1,90 @@
+//! What comes back to an allocator that is no pool, from any thread.
+//!
+//! The allocator has a stack of its own, which it takes from without a lock; everybody else pushes here, and when the stack is
+//! empty the allocator takes all of it at once. So the lock is taken once a return, for a push, and once in a stack's length on
+//! the other side. It spins: what is done under it is a few instructions, and there is nothing to sleep on without an
+//! operating system. Memory leaves and enters providers outside of it.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use pp_core::lock::{Locked, SpinLock};
+use pp_core::sync::{Mutant, mutant};
+
+pub(crate) struct Returns<T>(Locked<SpinLock, Inner<T>>);
+
+struct Inner<T> {
+    items: Vec<T>,
+    /// At most so many items.
+    keep: usize,
+    /// Whether the allocator is still there.
+    open: bool,
+}
+
+impl<T> Returns<T> {
+    /// Room for `keep` items, so that nobody allocates later.
+    pub(crate) fn new(keep: usize) -> Arc<Self> {
+        Arc::new(Returns(Locked::new(Inner { items: Vec::with_capacity(keep), keep, open: true })))
+    }
+
+    /// Gives an item back, or says that there is no room or no allocator.
+    fn give(&self, item: T) -> Result<(), T> {
+        self.0.with(|inner| {
+            let open = inner.open || mutant(Mutant::Named("a return to who has gone"));
+            if !open || inner.items.len() >= inner.keep {
+                return Err(item);
+            }
+            inner.items.push(item);
+            Ok(())
+        })
+    }
+
+    /// Takes all there is into `stack`, which is empty and has room for as many.
+    pub(crate) fn take_into(&self, stack: &mut Vec<T>) {
+        self.0.with(|inner| core::mem::swap(&mut inner.items, stack));
+    }
+
+    /// The allocator goes: what comes from now on is the returner's to send home.
+    pub(crate) fn close(&self) -> Vec<T> {
+        self.0.with(|inner| {
+            inner.open = false;
+            core::mem::take(&mut inner.items)
+        })
+    }
+}
+
+/// An item that goes back to its allocator when it is dropped, or, when that is gone, the way of its own drop.
+pub(crate) struct Loan<T> {
+    /// There until the drop.
+    item: Option<T>,
+    returns: Arc<Returns<T>>,
+}
+
+impl<T> Loan<T> {
+    pub(crate) fn new(item: T, returns: &Arc<Returns<T>>) -> Self {
+        Loan { item: Some(item), returns: returns.clone() }
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.item.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        self.item.as_mut()
+    }
+
+    /// The item itself, for the allocator that `returns` belongs to; otherwise the loan as it was.
+    pub(crate) fn redeem(mut self, returns: &Arc<Returns<T>>) -> Result<T, Self> {
+        if !Arc::ptr_eq(&self.returns, returns) {
+            return Err(self);
+        }
+        self.item.take().ok_or(self)
+    }
+}
+
+impl<T> Drop for Loan<T> {
+    fn drop(&mut self) {
+        // What is not taken is dropped here, outside of the lock.
+        let _homeless = self.item.take().map(|item| self.returns.give(item));
+    }
+}
