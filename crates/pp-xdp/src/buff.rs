@@ -28,7 +28,7 @@ use crate::rxq::RxqInfo;
 /// rxq.reg_mem_model(&Registry::new(), pool.model())?;
 /// let mut page = pool.alloc()?;
 /// page[256..260].copy_from_slice(b"ping");
-/// let mut buff = rxq.prepare(page.into(), 256, 64).map_err(|error| error.reason)?;
+/// let mut buff = rxq.prepare(page, 256, 64).map_err(|error| error.reason)?;
 /// buff.adjust_meta(-8)?;
 /// buff.meta_mut().expect("host memory").copy_from_slice(b"a marker");
 /// buff.adjust_head(-4)?;                                               // the metadata moves along
@@ -39,7 +39,7 @@ use crate::rxq::RxqInfo;
 /// assert_eq!(&buff.data().expect("host memory")[..8], b"tag ping");
 ///
 /// // Several pages a packet.
-/// buff.add_frag(pool.alloc()?.into(), 0, 4096).map_err(|error| error.reason)?;
+/// buff.add_frag(pool.alloc()?, 0, 4096).map_err(|error| error.reason)?;
 /// assert_eq!((buff.len(), buff.truesize(), buff.frags().len()), (168 + 4096, 8192, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -53,7 +53,7 @@ use crate::rxq::RxqInfo;
 /// # let mut rxq = RxqInfo::new();
 /// # rxq.reg(RxqParams::new(1, 0)).unwrap();
 /// # rxq.reg_mem_model(&Registry::new(), pool.model()).unwrap();
-/// let buff = rxq.prepare(pool.alloc().unwrap().into(), 256, 64).unwrap();
+/// let buff = rxq.prepare(pool.alloc().unwrap(), 256, 64).unwrap();
 /// rxq.unreg().unwrap();
 /// println!("{}", buff.len());
 /// ```

@@ -25,7 +25,7 @@ pub const BULK_FRAMES: usize = 16;
 /// # let mut rxq = RxqInfo::new();
 /// # rxq.reg(RxqParams::new(1, 0))?;
 /// # rxq.reg_mem_model(&Registry::new(), pool.model())?;
-/// # let mut frame = || rxq.prepare(pool.alloc().unwrap().into(), 256, 60).unwrap().into_frame().unwrap();
+/// # let mut frame = || rxq.prepare(pool.alloc().unwrap(), 256, 60).unwrap().into_frame().unwrap();
 /// let mut bulk = FrameBulk::new();
 /// for sent in [frame(), frame(), frame()] {
 ///     bulk.push(sent);

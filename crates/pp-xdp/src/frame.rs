@@ -19,7 +19,7 @@ use crate::packet::Packet;
 /// # let mut rxq = RxqInfo::new();
 /// # rxq.reg(RxqParams::new(1, 0))?;
 /// # rxq.reg_mem_model(&Registry::new(), pool.model())?;
-/// let buff = rxq.prepare(pool.alloc()?.into(), XDP_PACKET_HEADROOM, 60).map_err(|error| error.reason)?;
+/// let buff = rxq.prepare(pool.alloc()?, XDP_PACKET_HEADROOM, 60).map_err(|error| error.reason)?;
 /// let frame = buff.into_frame().map_err(|error| error.reason)?;
 /// rxq.unreg()?;
 /// drop(pool);

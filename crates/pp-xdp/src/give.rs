@@ -36,7 +36,7 @@ pub fn return_frame(frame: XdpFrame) {
 /// # let mut rxq = RxqInfo::new();
 /// # rxq.reg(RxqParams::new(1, 0))?;
 /// # rxq.reg_mem_model(&Registry::new(), pool.model())?;
-/// let buff = rxq.prepare(pool.alloc()?.into(), 256, 60).map_err(|error| error.reason)?;
+/// let buff = rxq.prepare(pool.alloc()?, 256, 60).map_err(|error| error.reason)?;
 /// let frame = buff.into_frame().map_err(|error| error.reason)?;
 /// return_frame_rx_napi(frame, &mut pool);
 /// assert_eq!(pool.stats().recycle.cached, 1);
@@ -66,8 +66,8 @@ pub fn return_buff(buff: XdpBuff<'_>, memory: &mut (impl Memory + ?Sized)) {
 /// # let mut rxq = RxqInfo::new();
 /// # rxq.reg(RxqParams::new(1, 0))?;
 /// # rxq.reg_mem_model(&Registry::new(), pool.model())?;
-/// let mut buff = rxq.prepare(pool.alloc()?.into(), 256, 60).map_err(|error| error.reason)?;
-/// if let Err(refused) = buff.add_frag(pool.alloc()?.into(), 0, 5000) { // longer than a page
+/// let mut buff = rxq.prepare(pool.alloc()?, 256, 60).map_err(|error| error.reason)?;
+/// if let Err(refused) = buff.add_frag(pool.alloc()?, 0, 5000) { // longer than a page
 ///     return_frag(refused.buffer, &mut pool);
 /// }
 /// assert_eq!(pool.stats().recycle.cached, 1);

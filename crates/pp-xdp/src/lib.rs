@@ -38,9 +38,7 @@
 //! rxq.reg(RxqParams::new(1, 0))?;                                                   // 2. the queue
 //! rxq.reg_mem_model(&registry, pool.model())?;                                      // 3. its memory
 //!
-//! let mut buffer = pool.alloc()?.into();
-//! # let buffer: pp_xdp::Buffer = buffer;
-//! let mut buff = rxq.prepare(buffer, XDP_PACKET_HEADROOM, 60).map_err(|error| error.reason)?;
+//! let mut buff = rxq.prepare(pool.alloc()?, XDP_PACKET_HEADROOM, 60).map_err(|error| error.reason)?;
 //! buff.adjust_head(-4)?;                                                            // a program pushes a tag
 //! let verdict = XdpAction::Redirect;
 //! match verdict {

@@ -210,7 +210,13 @@ impl Packet {
     /// # Errors
     ///
     /// The buffer, and [`FragError`]; the packet is as it was.
-    pub fn add_frag(&mut self, buffer: Buffer, offset: usize, len: usize) -> Result<(), GivenBack<Buffer, FragError>> {
+    pub fn add_frag(
+        &mut self,
+        buffer: impl Into<Buffer>,
+        offset: usize,
+        len: usize,
+    ) -> Result<(), GivenBack<Buffer, FragError>> {
+        let mut buffer = buffer.into();
         let (packet, buffer_bytes) = (self.mem_type(), buffer.len());
         if buffer.mem_type() != packet {
             let reason = FragError::WrongType { packet, buffer: buffer.mem_type() };
@@ -219,7 +225,6 @@ impl Packet {
         if len == 0 || OutOfRange::check(offset, len, buffer_bytes).is_err() {
             return Err(GivenBack { buffer, reason: FragError::OutOfRange { offset, len, buffer_bytes } });
         }
-        let mut buffer = buffer;
         if offset == 0
             && let Some(last) = self.frags.last_mut()
             && last.tailroom() == 0

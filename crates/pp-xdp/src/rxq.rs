@@ -299,10 +299,11 @@ impl RxqInfo {
     #[inline]
     pub fn prepare(
         &self,
-        buffer: Buffer,
+        buffer: impl Into<Buffer>,
         headroom: usize,
         len: usize,
     ) -> Result<XdpBuff<'_>, GivenBack<Buffer, BuffError>> {
+        let buffer = buffer.into();
         let Some(mem) = self.mem() else {
             return Err(GivenBack { buffer, reason: BuffError::QueueNotReady { state: self.state } });
         };

@@ -299,7 +299,7 @@ proptest! {
 fn the_limits_of_metadata_are_exact() {
     let (_home, mut pool) = pool(8);
     let rxq = queue(&Registry::new(), &pool);
-    let mut buff = rxq.prepare(pool.alloc().unwrap().into(), 300, 100).unwrap();
+    let mut buff = rxq.prepare(pool.alloc().unwrap(), 300, 100).unwrap();
     for (delta, fits) in
         [(-252, true), (252, true), (-256, false), (-253, false), (-255, false), (-2, false), (4, false)]
     {
@@ -319,9 +319,9 @@ fn the_limits_of_metadata_are_exact() {
 fn cutting_returns_whole_fragments_at_once() {
     let (_home, mut pool) = pool(64);
     let rxq = queue(&Registry::new(), &pool);
-    let mut buff = rxq.prepare(pool.alloc().unwrap().into(), 0, 100).unwrap();
+    let mut buff = rxq.prepare(pool.alloc().unwrap(), 0, 100).unwrap();
     for _ in 0..3 {
-        buff.add_frag(pool.alloc().unwrap().into(), 0, 1000).unwrap();
+        buff.add_frag(pool.alloc().unwrap(), 0, 1000).unwrap();
     }
     buff.adjust_tail(-1500).unwrap();
     assert_eq!((buff.len(), buff.frags().len(), pool.stats().recycle.ring), (1600, 2, 1));
@@ -330,8 +330,8 @@ fn cutting_returns_whole_fragments_at_once() {
     assert!(buff.adjust_tail(-1).is_err() && buff.adjust_tail(i32::MIN).is_err());
 
     // A header that lies in both, as after a header split.
-    let mut buff = rxq.prepare(pool.alloc().unwrap().into(), 0, 6).unwrap();
-    buff.add_frag(pool.alloc().unwrap().into(), 0, 9).unwrap();
+    let mut buff = rxq.prepare(pool.alloc().unwrap(), 0, 6).unwrap();
+    buff.add_frag(pool.alloc().unwrap(), 0, 9).unwrap();
     assert_eq!(buff.adjust_tail(-2), Err(AdjustError::TooShort { delta: -2, len: 15 }));
     assert_eq!(buff.adjust_tail(-1), Ok(()));
     assert_eq!(buff.adjust_tail(-1), Err(AdjustError::TooShort { delta: -1, len: 14 }));

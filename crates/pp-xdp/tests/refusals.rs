@@ -51,7 +51,7 @@ fn memory_of_another_type_is_given_back() {
     assert_eq!(reason, BuffError::WrongType { queue: MemType::PagePool, buffer: MemType::PageOrder0 });
     assert!(is_marked(&buffer, 2));
 
-    let mut buff = rxq.prepare(pool.alloc().unwrap().into(), 256, 60).unwrap();
+    let mut buff = rxq.prepare(pool.alloc().unwrap(), 256, 60).unwrap();
     let GivenBack { buffer, reason } = buff.add_frag(buffer, 0, 60).unwrap_err();
     assert_eq!(reason, FragError::WrongType { packet: MemType::PagePool, buffer: MemType::PageOrder0 });
     assert!(is_marked(&buffer, 2));
@@ -166,7 +166,7 @@ fn device_memory_is_moved_but_not_read() {
     let mut pool = PagePool::builder(home.clone()).build().unwrap();
     let mut pages = Order0Pages::new(Home::new(Store::host(4096, 4)), 4).unwrap();
     let rxq = queue(&Registry::new(), &pool);
-    let mut buff = rxq.prepare(pool.alloc().unwrap().into(), 256, 100).unwrap();
+    let mut buff = rxq.prepare(pool.alloc().unwrap(), 256, 100).unwrap();
     let first = buff.dma_addr().unwrap();
     buff.adjust_head(-14).unwrap();
     assert_eq!((buff.dma_addr().unwrap().0 + 14, buff.len(), buff.data(), buff.meta()), (first.0, 114, None, None));
