@@ -24,7 +24,7 @@ pub enum XdpAction {
     Redirect = 4,
 }
 
-/// A number that is no verdict. Drivers treat it as [`XdpAction::Aborted`] (`bpf_warn_invalid_xdp_action`).
+/// A number that is no verdict; [`XdpAction`] shows one. Drivers treat it as [`XdpAction::Aborted`] (`bpf_warn_invalid_xdp_action`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownAction(pub u32);
 

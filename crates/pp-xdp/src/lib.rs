@@ -80,6 +80,7 @@ mod returns;
 mod rxq;
 mod source;
 mod split;
+mod sync;
 mod user;
 mod xsk;
 

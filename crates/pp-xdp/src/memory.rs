@@ -108,8 +108,11 @@ impl<A: Access> Share for PoolHandle<A> {
 #[derive(Clone)]
 pub struct MemModel {
     mem_type: MemType,
-    share: Option<Arc<dyn Share>>,
+    share: Option<KeptShare>,
 }
+
+/// A share as a registry keeps it.
+pub(crate) type KeptShare = Arc<dyn Share>;
 
 impl MemModel {
     /// An allocator of this type.
@@ -132,7 +135,7 @@ impl MemModel {
         self.share.is_some()
     }
 
-    pub(crate) fn into_share(self) -> Option<Arc<dyn Share>> {
+    pub(crate) fn into_share(self) -> Option<KeptShare> {
         self.share
     }
 }

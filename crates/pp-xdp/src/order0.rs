@@ -1,6 +1,5 @@
 //! Memory type page-order0: whole pages of nobody's pool.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use pp_core::{AllocError, Backing, BuildError, Home, Host, Page, Recycling};
@@ -10,6 +9,7 @@ use crate::mem_type::MemType;
 use crate::memory::{MemModel, Memory};
 use crate::returns::{Loan, Returns};
 use crate::source::Source;
+use crate::sync::Arc;
 
 /// A page a packet, on no pool's books: nothing is mapped, synced or counted for it. What the kernel has from `alloc_page` and gives
 /// back by `put_page`, with a free list between, so that the provider is not asked for each.
@@ -32,7 +32,7 @@ pub struct Order0Pages {
     source: Source,
 }
 
-/// A page of an [`Order0Pages`], owned. Dropping it puts it on the free list; if that is full or gone, sends it home.
+/// A page of an [`Order0Pages`], which shows one, owned. Dropping it puts it on the free list; if that is full or gone, sends it home.
 #[must_use = "a page that is not kept goes back to its allocator"]
 pub struct Order0Page(Loan<Page<Host>>);
 

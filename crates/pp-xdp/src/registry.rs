@@ -14,7 +14,6 @@
 //! without that mutex once (B13 of its history: an id leaked where an insertion failed).
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 
 use pp_core::lock::{Locked, SpinLock};
 use pp_core::sync::{Mutant, mutant};
@@ -22,7 +21,8 @@ use pp_core::{GivenBack, PoolState};
 
 use crate::frame::XdpFrame;
 use crate::mem_type::{MemId, MemInfo, MemType};
-use crate::memory::{MemModel, Share};
+use crate::memory::{KeptShare, MemModel};
+use crate::sync::Arc;
 
 /// Numbers of allocators, for any number of threads: `Clone` is another handle to the same registry.
 ///
@@ -57,28 +57,28 @@ struct Table {
 struct Slot {
     mem_type: MemType,
     /// `None`: leaving.
-    share: Option<Arc<dyn Share>>,
+    share: Option<KeptShare>,
     /// [`MemRef`]s.
     refs: usize,
 }
 
 /// An allocator's place in a registry, of which it has one. Dropping it unregisters: lookups fail from then on, and the
-/// registry's share is dropped (`xdp_unreg_mem_model`). Unregistering twice does not compile.
+/// registry's share is dropped (`xdp_unreg_mem_model`). Unregistering twice does not compile. [`Registry`] shows one.
 #[must_use = "a registration that is not kept unregisters at once"]
 pub struct Registration {
     registry: Registry,
     info: MemInfo,
 }
 
-/// An allocator that was looked up. Its id names nobody else while this is there.
+/// An allocator that was looked up. Its id names nobody else while this is there. [`Registry`] shows one.
 pub struct MemRef {
     registry: Registry,
     id: MemId,
     mem_type: MemType,
-    share: Arc<dyn Share>,
+    share: KeptShare,
 }
 
-/// All ids are in use (kernel: ENOSPC).
+/// All ids are in use (kernel: ENOSPC): from [`Registry::register`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdsExhausted;
 
@@ -90,7 +90,7 @@ impl core::fmt::Display for IdsExhausted {
 
 impl core::error::Error for IdsExhausted {}
 
-/// Why an id names nobody.
+/// Why an id names nobody: from [`Registry::lookup`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LookupError {
@@ -201,7 +201,7 @@ impl Table {
         Ok(id)
     }
 
-    fn look(&mut self, id: MemId) -> Result<(MemType, Arc<dyn Share>), LookupError> {
+    fn look(&mut self, id: MemId) -> Result<(MemType, KeptShare), LookupError> {
         let slot = self.slots.get_mut(&id).ok_or(LookupError::Unknown { id })?;
         let share = slot.share.clone().ok_or(LookupError::Leaving { id })?;
         if !mutant(Mutant::Named("a lookup that is not counted")) {
@@ -220,7 +220,7 @@ impl Table {
         }
     }
 
-    fn unregister(&mut self, id: MemId) -> Option<Arc<dyn Share>> {
+    fn unregister(&mut self, id: MemId) -> Option<KeptShare> {
         let slot = self.slots.get_mut(&id)?;
         let share = slot.share.take();
         if slot.refs == 0 || mutant(Mutant::Named("an id that is freed under a lookup")) {

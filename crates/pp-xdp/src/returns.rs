@@ -5,11 +5,12 @@
 //! the other side. It spins: what is done under it is a few instructions, and there is nothing to sleep on without an
 //! operating system. Memory leaves and enters providers outside of it.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use pp_core::lock::{Locked, SpinLock};
 use pp_core::sync::{Mutant, mutant};
+
+use crate::sync::Arc;
 
 pub(crate) struct Returns<T>(Locked<SpinLock, Inner<T>>);
 

@@ -39,7 +39,7 @@ pub struct SplitPages {
     source: Source,
 }
 
-/// Why pages cannot be split so.
+/// Why pages cannot be split so: from [`SplitPages::new`] and [`PoolFrags::new`](crate::PoolFrags::new).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SplitError {
@@ -138,7 +138,8 @@ impl Memory for SplitPages {
     /// A buffer of the page that is being cut costs no atomic operation.
     fn recycle(&mut self, buffer: Buffer) {
         match (buffer, self.pages.get_mut(self.at)) {
-            (Buffer::Shared(part), Some(page)) => drop(page.rejoin(part)),
+            // What somebody split off at an odd place must not be where the next buffer begins.
+            (Buffer::Shared(part), Some(page)) if part.offset().is_multiple_of(self.bytes) => drop(page.rejoin(part)),
             (other, _) => drop(other),
         }
     }

@@ -49,7 +49,7 @@ pub trait UserBuffer: Any + Send {
     fn give_back(self: Box<Self>);
 }
 
-/// A [`UserBuffer`] in a packet. Dropping it [gives it back](UserBuffer::give_back).
+/// A [`UserBuffer`], which shows one, in a packet. Dropping it [gives it back](UserBuffer::give_back).
 #[must_use = "a buffer that is not kept goes back to its allocator"]
 pub struct UserBuff(Option<Box<dyn UserBuffer>>);
 

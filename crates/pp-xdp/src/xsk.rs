@@ -1,7 +1,6 @@
 //! Memory type xsk-buff-pool: chunks of a fixed area.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use pp_core::{AllocError, Backing, BuildError, Fragmented, GivenBack, Home, Host, PagePart};
@@ -12,6 +11,7 @@ use crate::mem_type::MemType;
 use crate::memory::{MemModel, Memory};
 use crate::returns::{Loan, Returns};
 use crate::source::Source;
+use crate::sync::Arc;
 
 /// The smallest chunk (`XDP_UMEM_MIN_CHUNK_SIZE`).
 const MIN_CHUNK: usize = 2048;
@@ -51,11 +51,11 @@ struct Place {
 }
 
 /// One chunk, owned. Dropping it puts it on its pool's free list (`xsk_buff_free`); if that is gone, its page goes home with
-/// the last of its chunks.
+/// the last of its chunks. [`XskBuffPool`] shows one.
 #[must_use = "a chunk that is not kept goes back to its pool"]
 pub struct Chunk(Loan<Place>);
 
-/// A chunk's offset in its area.
+/// A chunk's offset in its area. [`XskBuffPool`] shows one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkAddr(u64);
 
@@ -66,7 +66,7 @@ impl ChunkAddr {
     }
 }
 
-/// Why there is no such pool.
+/// Why there is no such pool: from [`XskBuffPool::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum XskError {
@@ -108,7 +108,7 @@ impl core::fmt::Display for XskError {
 
 impl core::error::Error for XskError {}
 
-/// An address that is no posted chunk's.
+/// An address that is no posted chunk's, or a chunk that is no pool's: from [`XskBuffPool::take`] and [`post`](XskBuffPool::post).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AddrError {
