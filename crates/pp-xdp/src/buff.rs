@@ -7,7 +7,7 @@ use pp_core::GivenBack;
 use crate::buffer::Buffer;
 use crate::error::ConvertError;
 use crate::frame::XdpFrame;
-use crate::mem_type::{MemInfo, MemType};
+use crate::mem_type::MemType;
 use crate::order0::Order0Pages;
 use crate::packet::Packet;
 use crate::rxq::RxqInfo;
@@ -61,13 +61,12 @@ use crate::rxq::RxqInfo;
 #[must_use = "a packet that is not kept goes back to its allocator"]
 pub struct XdpBuff<'q> {
     rxq: &'q RxqInfo,
-    mem: MemInfo,
     packet: Packet,
 }
 
 impl<'q> XdpBuff<'q> {
-    pub(crate) fn new(rxq: &'q RxqInfo, mem: MemInfo, packet: Packet) -> Self {
-        XdpBuff { rxq, mem, packet }
+    pub(crate) fn new(rxq: &'q RxqInfo, packet: Packet) -> Self {
+        XdpBuff { rxq, packet }
     }
 
     /// The queue it came in on.
@@ -86,7 +85,7 @@ impl<'q> XdpBuff<'q> {
         if self.mem_type() == MemType::XskBuffPool {
             return Err(GivenBack { buffer: self, reason: ConvertError::NeedsCopy });
         }
-        Ok(XdpFrame::new(self.mem, self.packet))
+        Ok(XdpFrame::new(self.packet))
     }
 
     /// Makes it a frame by copying packet and metadata into a page (`xdp_convert_zc_to_xdp_frame`). Only then its own memory
@@ -131,10 +130,10 @@ impl<'q> XdpBuff<'q> {
         let (meta_to, data_to) = bytes.split_at_mut(meta_len);
         meta_to.get_mut(..meta.len()).unwrap_or_default().copy_from_slice(meta);
         self.load_bytes(0, data_to).map_err(|_| ConvertError::Unreadable)?;
-        let mut packet = Packet::new(Buffer::Order0(page), meta_len, len).map_err(|_| too_long)?;
+        let mut packet = Packet::new(Buffer::Order0(page), None, meta_len, len).map_err(|_| too_long)?;
         // As long as it was in the buffer, so it fits in front of the packet.
         packet.adjust_meta(-(meta_len as i32)).map_err(|_| too_long)?;
-        Ok(XdpFrame::new(MemInfo { mem_type: MemType::PageOrder0, id: None }, packet))
+        Ok(XdpFrame::new(packet))
     }
 
     /// The packet without its queue: what is passed up.

@@ -6,7 +6,7 @@ use crate::mem_type::MemType;
 use crate::packet::MAX_FRAGS;
 use crate::rxq::RxqState;
 
-/// Why a buffer is no packet of a queue. It is given back.
+/// Why a buffer is no packet of a queue: from [`RxqInfo::prepare`](crate::RxqInfo::prepare), which gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuffError {
@@ -51,7 +51,7 @@ impl core::fmt::Display for BuffError {
 
 impl core::error::Error for BuffError {}
 
-/// Why a buffer could not become a packet's next fragment. It is given back.
+/// Why a buffer could not become a packet's next fragment: from [`Packet::add_frag`](crate::Packet::add_frag), which gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FragError {
@@ -94,7 +94,8 @@ impl core::fmt::Display for FragError {
 
 impl core::error::Error for FragError {}
 
-/// Why a packet's beginning, end or metadata could not be moved. All are where they were.
+/// Why a packet's beginning, end or metadata could not be moved: from [`Packet::adjust_head`](crate::Packet::adjust_head) and its like,
+/// which leave all where it was. [`XdpBuff`](crate::XdpBuff) shows one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AdjustError {
@@ -165,7 +166,8 @@ impl core::fmt::Display for AdjustError {
 
 impl core::error::Error for AdjustError {}
 
-/// Why a packet could not become a frame. It is given back.
+/// Why a packet could not become a frame: from [`XdpBuff::into_frame`](crate::XdpBuff::into_frame) and
+/// [`copy_into_frame`](crate::XdpBuff::copy_into_frame), which give it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConvertError {

@@ -2,13 +2,12 @@
 
 use core::ops::Deref;
 
-use crate::mem_type::MemInfo;
 use crate::packet::Packet;
 
 /// A packet that outlives the poll it was received in (`struct xdp_frame`). Made by [`XdpBuff::into_frame`](crate::XdpBuff::into_frame).
 ///
-/// It owns all of its memory and says what that is, because the queue's entry goes with its poll. Dropping it, on any
-/// thread, returns it.
+/// It owns all of its memory and [says](Packet::mem) what that is, because the queue's entry goes with its poll. Dropping it, on
+/// any thread, returns it.
 ///
 /// # Examples
 ///
@@ -29,18 +28,12 @@ use crate::packet::Packet;
 #[derive(Debug)]
 #[must_use = "a frame that is not kept goes back to its allocator"]
 pub struct XdpFrame {
-    mem: MemInfo,
     packet: Packet,
 }
 
 impl XdpFrame {
-    pub(crate) fn new(mem: MemInfo, packet: Packet) -> Self {
-        XdpFrame { mem, packet }
-    }
-
-    /// What memory it is in, and which allocator's that was when it was received.
-    pub fn mem(&self) -> MemInfo {
-        self.mem
+    pub(crate) fn new(packet: Packet) -> Self {
+        XdpFrame { packet }
     }
 
     /// The packet, to be changed or passed up.

@@ -30,7 +30,7 @@ pub enum MemType {
     User = 5,
 }
 
-/// A number that is no memory type (kernel: EOPNOTSUPP).
+/// A number that is no memory type (kernel: EOPNOTSUPP); [`MemType`] shows one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownMemType(pub u32);
 
@@ -129,7 +129,7 @@ impl core::fmt::Display for MemId {
     }
 }
 
-/// What a queue and its frames say of their memory (`struct xdp_mem_info`). [`XdpFrame::mem`](crate::XdpFrame::mem) has one.
+/// What a queue and its frames say of their memory (`struct xdp_mem_info`). [`Packet::mem`](crate::Packet::mem) has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemInfo {
     /// The type.

@@ -7,7 +7,7 @@ use pp_core::{DmaAddr, GivenBack, OutOfRange};
 use crate::buffer::Buffer;
 use crate::error::{AdjustError, BuffError, FragError};
 use crate::layout::{ETH_HLEN, Layout};
-use crate::mem_type::MemType;
+use crate::mem_type::{MemId, MemInfo, MemType};
 
 /// Fragments behind the first buffer, at most (`MAX_SKB_FRAGS`).
 pub const MAX_FRAGS: usize = 17;
@@ -26,9 +26,11 @@ pub struct Packet {
     frags: Vec<Fragment>,
     head: Buffer,
     layout: Layout,
+    /// Of the allocator that its queue had registered.
+    id: Option<MemId>,
 }
 
-/// A further buffer of a packet, and which of its bytes are the packet's (`skb_frag_t`).
+/// A further buffer of a packet, and which of its bytes are the packet's (`skb_frag_t`). [`XdpBuff`](crate::XdpBuff) shows one.
 #[derive(Debug)]
 pub struct Fragment {
     buffer: Buffer,
@@ -83,12 +85,22 @@ impl Fragment {
 
 impl Packet {
     /// `len` bytes in `buffer`, behind `headroom`.
-    pub(crate) fn new(buffer: Buffer, headroom: usize, len: usize) -> Result<Self, GivenBack<Buffer, BuffError>> {
+    pub(crate) fn new(
+        buffer: Buffer,
+        id: Option<MemId>,
+        headroom: usize,
+        len: usize,
+    ) -> Result<Self, GivenBack<Buffer, BuffError>> {
         let buffer_bytes = buffer.len();
         match Layout::new(buffer_bytes, headroom, len) {
-            Some(layout) => Ok(Packet { frags: Vec::new(), head: buffer, layout }),
+            Some(layout) => Ok(Packet { frags: Vec::new(), head: buffer, layout, id }),
             None => Err(GivenBack { buffer, reason: BuffError::OutOfRange { headroom, len, buffer_bytes } }),
         }
+    }
+
+    /// What memory it is in, and which allocator's that was when it was received.
+    pub fn mem(&self) -> MemInfo {
+        MemInfo { mem_type: self.mem_type(), id: self.id }
     }
 
     /// The type of its memory, fragments included.

@@ -96,7 +96,7 @@ enum Model {
     Attached(MemRef),
 }
 
-/// Why a queue or its memory could not be registered; both are as they were.
+/// Why a queue or its memory could not be registered; both are as they were. [`RxqInfo`] shows two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegError {
@@ -311,8 +311,8 @@ impl RxqInfo {
             let reason = BuffError::WrongType { queue: mem.mem_type, buffer: buffer.mem_type() };
             return Err(GivenBack { buffer, reason });
         }
-        let packet = Packet::new(buffer, headroom, len)?;
-        Ok(XdpBuff::new(self, mem, packet))
+        let packet = Packet::new(buffer, mem.id, headroom, len)?;
+        Ok(XdpBuff::new(self, packet))
     }
 
     fn must_be_registered(&self) -> Result<(), RegError> {
