@@ -13,7 +13,9 @@
 mod common;
 
 use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use common::{Hoard, Store};
 use pp_core::{Home, PagePool};
@@ -204,5 +206,48 @@ fn every_pair_of_types_forwards_into_each_other() {
         for second in KINDS {
             forward(first, second);
         }
+    }
+}
+
+/// The same on two threads: each receives, and sends and returns what the other received, at its own pace.
+#[test]
+fn two_threads_forward_into_each_other() {
+    for (first, second) in
+        [(Kind::Pool, Kind::Split), (Kind::PoolFrags, Kind::Order0), (Kind::Xsk, Kind::User), (Kind::Pool, Kind::Pool)]
+    {
+        let registry = Registry::new();
+        let ((to_second, from_first), (to_first, from_second)) = (sync_channel(PACKETS), sync_channel(PACKETS));
+        thread::scope(|scope| {
+            for (kind, to, from) in [(first, to_second, from_second), (second, to_first, from_first)] {
+                let registry = &registry;
+                scope.spawn(move || work(registry, kind, &to, &from));
+            }
+        });
+        assert_eq!(registry.ids_in_use(), 0);
+    }
+}
+
+fn work(registry: &Registry, kind: Kind, to: &SyncSender<(usize, XdpFrame)>, from: &Receiver<(usize, XdpFrame)>) {
+    let mut driver = Driver::new(registry, kind);
+    let mut bulk = FrameBulk::new();
+    for number in 0..4000 {
+        let frame = driver.receive(&expected(number, 0), XdpAction::Redirect).expect("redirected");
+        to.send((number, frame)).expect("the other is there");
+        let (number, frame) = from.recv().expect("the other sends as many");
+        assert_eq!(frame.data().expect("host memory"), expected(number, 0));
+        match number % 3 {
+            0 => bulk.push(frame),
+            1 => return_frame_rx_napi(frame, &mut *driver.memory),
+            _ => return_frame(frame),
+        }
+    }
+    // Unloading while the other still has frames of ours, in hand and in its bulk.
+    let Driver { mut rxq, memory, pages, behind, behind_pages, .. } = driver;
+    rxq.unreg().unwrap();
+    drop((memory, pages, bulk));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while behind.out() + behind_pages.out() > 0 {
+        assert!(Instant::now() < deadline, "{kind:?}: something is not home");
+        thread::yield_now();
     }
 }
