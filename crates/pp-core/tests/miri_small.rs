@@ -317,3 +317,45 @@ fn two_pools_on_one_provider() {
     consumers.into_iter().for_each(|consumer| consumer.join().unwrap());
     assert_eq!(provider.free_units(), UNITS);
 }
+
+#[test]
+fn a_sorted_batch_goes_to_its_pools() {
+    let provider = heap();
+    let (mut one, mut two) = (small(&provider), small(&provider));
+    let mut batch = PageBatch::<4>::new();
+    for _ in 0..2 {
+        for (pool, with) in [(&mut one, 1), (&mut two, 2)] {
+            let mut page = pool.alloc().unwrap();
+            sign(&mut page, with);
+            batch.push(page).unwrap();
+        }
+    }
+    let returner = thread::spawn(move || {
+        assert_eq!(batch.sort_by_pool(), 2);
+        drop(batch);
+    });
+    drop(one);
+    returner.join().unwrap();
+    for _ in 0..2 {
+        assert_eq!(signed(&two.alloc().unwrap().detach()), 2);
+    }
+    drop(two);
+    assert_eq!(provider.free_units(), UNITS);
+}
+
+#[test]
+fn a_detached_page_is_begun_anew() {
+    let provider = heap();
+    let mut page = Fragmented::from(small(&provider).alloc().unwrap().detach());
+    for round in 0..4 {
+        let mut part = page.cut(PAGE).unwrap();
+        part.fill(round);
+        let other = thread::spawn(move || drop(part));
+        while !page.renew_detached() {
+            thread::yield_now();
+        }
+        other.join().unwrap();
+    }
+    drop(page);
+    assert_eq!(provider.free_units(), UNITS);
+}

@@ -45,6 +45,8 @@ pub enum Buffer {
     User(UserBuff),
 }
 
+const _: () = assert!(size_of::<Buffer>() <= 40 || cfg!(any(loom, shuttle)), "packets are moved about");
+
 impl Buffer {
     /// The type of its memory.
     #[inline]

@@ -98,6 +98,8 @@ impl core::fmt::Display for MemType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemId(NonZeroU16);
 
+const _: () = assert!(size_of::<Option<MemId>>() == 2);
+
 impl MemId {
     /// The lowest.
     pub const MIN: MemId = MemId(NonZeroU16::MIN);

@@ -10,8 +10,8 @@
 //! of it happens under one lock, for registering is rare and a frame does not need the registry to return; shares are
 //! dropped outside of it.
 //!
-//! Kernel counterpart: `mem_id_ht`, `mem_id_pool` and their mutex (Linux 7.3, `net/core/xdp.c`), which were changed
-//! without that mutex once (B13 of its history: an id leaked where an insertion failed).
+//! Kernel counterpart: `mem_id_ht`, `mem_id_pool` and their mutex (Linux 7.3, `net/core/xdp.c`). There an entry was once removed
+//! without the mutex, and an id lost where an insertion failed.
 
 use alloc::collections::BTreeMap;
 
