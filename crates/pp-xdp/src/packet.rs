@@ -74,7 +74,7 @@ impl Fragment {
 
     /// Where a device finds its first byte of the packet.
     pub fn dma_addr(&self) -> Option<DmaAddr> {
-        self.buffer.dma_addr().map(|first| DmaAddr(first.0 + self.offset as u64))
+        further(self.buffer.dma_addr()?, self.offset)
     }
 
     /// Forgets which bytes are the packet's.
@@ -110,7 +110,7 @@ impl Packet {
 
     /// Bytes in the packet, fragments included (`xdp_get_buff_len`).
     pub fn len(&self) -> usize {
-        self.layout.len() + self.frags_len()
+        self.layout.len().saturating_add(self.frags_len())
     }
 
     /// Whether there are none.
@@ -120,12 +120,13 @@ impl Packet {
 
     /// Bytes of the packet in the fragments (`xdp_frags_size`).
     pub fn frags_len(&self) -> usize {
-        self.frags.iter().map(Fragment::len).sum()
+        // Saturating, as below: a user's buffers may overlap, and be more than there is memory.
+        self.frags.iter().map(Fragment::len).fold(0, usize::saturating_add)
     }
 
     /// Bytes that it takes from its allocator, room included (`frame_sz`, `xdp_frags_truesize`).
     pub fn truesize(&self) -> usize {
-        self.frags.iter().map(Fragment::truesize).sum::<usize>() + self.head.len()
+        self.frags.iter().map(Fragment::truesize).fold(self.head.len(), usize::saturating_add)
     }
 
     /// Bytes in front of packet and metadata.
@@ -178,7 +179,7 @@ impl Packet {
 
     /// Where a device finds the packet's first byte.
     pub fn dma_addr(&self) -> Option<DmaAddr> {
-        self.head.dma_addr().map(|first| DmaAddr(first.0 + self.layout.data().start as u64))
+        further(self.head.dma_addr()?, self.layout.data().start)
     }
 
     /// The buffer with the head.
@@ -353,6 +354,11 @@ impl Packet {
     pub(crate) fn into_buffers(self) -> impl Iterator<Item = Buffer> {
         self.frags.into_iter().map(Fragment::into_buffer).chain(core::iter::once(self.head))
     }
+}
+
+/// The address so many bytes further on, if there is one: a user's buffer may say anything.
+fn further(first: DmaAddr, bytes: usize) -> Option<DmaAddr> {
+    first.0.checked_add(bytes as u64).map(DmaAddr)
 }
 
 /// Clears bytes that a packet grows by, so that nobody reads what somebody else left there.

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Store, frame, pool, queue};
-use pp_core::{AllocError, GivenBack, Home, PagePool};
+use pp_core::{AllocError, DmaAddr, GivenBack, Home, PagePool};
 use pp_xdp::{
     AdjustError, BuffError, Buffer, ConvertError, FragError, LookupError, MAX_FRAGS, MemType, Memory, Order0Pages,
     PoolFrags, Registry, RxqInfo, RxqParams, RxqState, UserBuffer, XskBuffPool, return_buff, return_frag,
@@ -247,6 +247,35 @@ fn a_users_buffer_that_shrinks_does_no_harm() {
     assert_eq!(buff.copy_into_frame(&mut pages).unwrap_err().reason, ConvertError::Unreadable);
     let mut buff = rxq.prepare(buffer(), 256, 1000).unwrap();
     assert_eq!((buff.adjust_tail(10), buff.len()), (Err(AdjustError::Unreadable), 1000));
+}
+
+/// Says that it lies at the end of all addresses, and that nobody may write it.
+struct Boasting(&'static [u8]);
+
+impl UserBuffer for Boasting {
+    fn bytes(&self) -> &[u8] {
+        self.0
+    }
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut []
+    }
+    fn dma_addr(&self) -> Option<DmaAddr> {
+        Some(DmaAddr(u64::MAX - 10))
+    }
+    fn give_back(self: Box<Self>) {}
+}
+
+#[test]
+fn a_users_buffer_that_boasts_does_no_harm() {
+    let mut rxq = RxqInfo::new();
+    rxq.reg(RxqParams::new(1, 0)).unwrap();
+    rxq.reg_mem_model(&Registry::new(), pp_xdp::MemModel::without_allocator(MemType::User)).unwrap();
+    let bytes: &'static [u8] = Box::leak(vec![1; 4096].into_boxed_slice());
+    let mut buff = rxq.prepare(Box::new(Boasting(bytes)), 256, 1000).unwrap();
+    buff.add_frag(Box::new(Boasting(bytes)), 100, 2000).unwrap();
+    assert_eq!((buff.dma_addr(), buff.frags()[0].dma_addr()), (None, None), "such addresses there are not");
+    assert_eq!(buff.adjust_tail(1), Err(AdjustError::Unreadable));
+    assert_eq!((buff.len(), buff.truesize()), (3000, 8192));
 }
 
 #[test]
