@@ -41,6 +41,8 @@ use crate::rxq::RxqInfo;
 /// // Several pages a packet.
 /// buff.add_frag(pool.alloc()?, 0, 4096).map_err(|error| error.reason)?;
 /// assert_eq!((buff.len(), buff.truesize(), buff.frags().len()), (168 + 4096, 8192, 1));
+/// let up = buff.into_packet();                                         // for the network stack
+/// assert_eq!(up.len(), 168 + 4096);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///

@@ -21,7 +21,8 @@ use crate::xsk::Chunk;
 /// use pp_xdp::{Buffer, MemType};
 /// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build()?;
 /// let buffer = Buffer::from(pool.alloc()?);
-/// assert_eq!((buffer.mem_type(), buffer.len()), (MemType::PagePool, 4096));
+/// assert_eq!((buffer.mem_type(), buffer.len(), buffer.bytes().map(<[u8]>::len)), (MemType::PagePool, 4096, Some(4096)));
+/// assert!(buffer.is_readable() && !buffer.is_pfmemalloc());
 /// drop(buffer);
 /// assert_eq!(pool.stats().recycle.ring, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -5,7 +5,7 @@ use pp_core::{Access, Device, Host, Page, PageBatch};
 use crate::buffer::Buffer;
 use crate::frame::XdpFrame;
 
-/// Pages that are collected before they are put (`XDP_BULK_QUEUE_SIZE`).
+/// Pages that a [`FrameBulk`] collects before it puts them (`XDP_BULK_QUEUE_SIZE`).
 pub const BULK_FRAMES: usize = 16;
 
 /// Collects frames that were sent, and puts their pages together (`struct xdp_frame_bulk`): what a driver does that cleans its
@@ -32,6 +32,7 @@ pub const BULK_FRAMES: usize = 16;
 /// }
 /// assert_eq!(bulk.len(), 3);
 /// assert_eq!(bulk.flush(), 1); // one pool, one publication
+/// assert!(bulk.is_empty());
 /// # drop(frame);
 /// assert_eq!(pool.stats().recycle.ring, 3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

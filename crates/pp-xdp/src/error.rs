@@ -6,7 +6,7 @@ use crate::mem_type::MemType;
 use crate::packet::MAX_FRAGS;
 use crate::rxq::RxqState;
 
-/// Why a buffer is no packet of a queue: from [`RxqInfo::prepare`](crate::RxqInfo::prepare), which gives it back.
+/// Why a buffer is no packet of a queue: from `prepare` of [`RxqInfo`](crate::RxqInfo), which gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuffError {
@@ -51,7 +51,7 @@ impl core::fmt::Display for BuffError {
 
 impl core::error::Error for BuffError {}
 
-/// Why a buffer could not become a packet's next fragment: from [`Packet::add_frag`](crate::Packet::add_frag), which gives it back.
+/// Why a buffer could not become a packet's next fragment: from `add_frag` of [`Packet`](crate::Packet), which gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FragError {

@@ -23,6 +23,8 @@ use crate::packet::Packet;
 /// rxq.unreg()?;
 /// drop(pool);
 /// assert_eq!(frame.len(), 60); // neither queue nor pool is needed any more
+/// let mut packet = frame.into_packet();
+/// packet.adjust_tail(-20)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

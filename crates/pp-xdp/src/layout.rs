@@ -12,9 +12,11 @@
 
 use crate::error::AdjustError;
 
-/// The least that moving a packet's beginning or end must leave of it: an Ethernet header.
+/// The least that moving a packet's beginning or end must leave of it: an Ethernet header. See
+/// [`XdpBuff`](crate::XdpBuff).
 pub const ETH_HLEN: usize = 14;
 /// The most metadata a packet has, in bytes (`xdp_metalen_invalid`); it comes in units of 4, so 252 is the most there is.
+/// See [`XdpBuff`](crate::XdpBuff).
 pub const META_MAX: usize = 255;
 
 /// See the module.

@@ -103,5 +103,5 @@ pub use split::{SplitError, SplitPages};
 pub use user::{UserBuff, UserBuffer};
 pub use xsk::{AddrError, Chunk, ChunkAddr, XskBuffPool, XskError};
 
-/// Room in front of a packet that drivers leave for programs to push headers into (`XDP_PACKET_HEADROOM`).
+/// Room in front of a packet that drivers leave for programs to push headers into, as [`XdpFrame`] shows (`XDP_PACKET_HEADROOM`).
 pub const XDP_PACKET_HEADROOM: usize = 256;

@@ -11,7 +11,8 @@ use core::num::NonZeroU16;
 /// use pp_xdp::{MemType, UnknownMemType};
 /// assert_eq!(MemType::try_from(2), Ok(MemType::PagePool));
 /// assert_eq!(MemType::try_from(6), Err(UnknownMemType(6)));
-/// assert_eq!(MemType::XskBuffPool.to_string(), "xsk-buff-pool");
+/// assert_eq!((MemType::XskBuffPool.name(), MemType::User.to_string()), ("xsk-buff-pool", "user-defined".into()));
+/// assert!(MemType::ALL.iter().filter(|mem_type| mem_type.needs_pool()).eq(&[MemType::PagePool, MemType::Device]));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -131,7 +132,7 @@ impl core::fmt::Display for MemId {
     }
 }
 
-/// What a queue and its frames say of their memory (`struct xdp_mem_info`). [`Packet::mem`](crate::Packet::mem) has one.
+/// What a queue and its frames say of their memory (`struct xdp_mem_info`). [`RxqInfo`](crate::RxqInfo) shows one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemInfo {
     /// The type.

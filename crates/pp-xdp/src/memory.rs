@@ -97,6 +97,7 @@ impl<A: Access> Share for PoolHandle<A> {
 }
 
 /// What a queue registers: a type, and a share of the allocator if there is one (the arguments of `xdp_rxq_info_reg_mem_model`).
+/// An allocator makes its own, as the one of [`Memory`] does.
 ///
 /// # Examples
 ///

@@ -20,8 +20,9 @@ use crate::sync::Arc;
 /// # use pp_core::{Home, doc::Heap};
 /// use pp_xdp::{Memory, Order0Pages};
 /// let mut pages = Order0Pages::new(Home::new(Heap::new(4096, 8)), 8)?;
-/// let page = pages.page()?;
-/// assert_eq!(page.bytes().len(), 4096);
+/// let mut page = pages.page()?;
+/// page.bytes_mut()[0] = 1;
+/// assert_eq!((page.bytes()[0], page.bytes().len(), pages.page_bytes()), (1, 4096, 4096));
 /// std::thread::spawn(move || drop(page)).join().unwrap(); // on the free list again
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

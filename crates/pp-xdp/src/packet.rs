@@ -9,7 +9,7 @@ use crate::error::{AdjustError, BuffError, FragError};
 use crate::layout::{ETH_HLEN, Layout};
 use crate::mem_type::{MemId, MemInfo, MemType};
 
-/// Fragments behind the first buffer, at most (`MAX_SKB_FRAGS`).
+/// Fragments behind the first buffer of a [`Packet`], at most (`MAX_SKB_FRAGS`).
 pub const MAX_FRAGS: usize = 17;
 
 /// What an [`XdpBuff`](crate::XdpBuff) and an [`XdpFrame`](crate::XdpFrame) are around: a buffer with a packet in it, and as many further
@@ -19,7 +19,34 @@ pub const MAX_FRAGS: usize = 17;
 ///
 /// # Examples
 ///
-/// See [`XdpBuff`](crate::XdpBuff).
+/// ```
+/// # use pp_core::{Home, PagePool, doc::Heap};
+/// # use pp_xdp::{Memory, Registry, RxqInfo, RxqParams};
+/// use pp_xdp::{MemType, return_frag};
+/// # let mut pool = PagePool::builder(Home::new(Heap::new(4096, 256))).build()?;
+/// # let mut rxq = RxqInfo::new();
+/// # rxq.reg(RxqParams::new(1, 0))?;
+/// # rxq.reg_mem_model(&Registry::new(), pool.model())?;
+/// let mut packet = rxq.prepare(pool.alloc()?, 256, 64).map_err(|error| error.reason)?.into_packet();
+/// packet.add_frag(pool.alloc()?, 100, 1000).map_err(|error| error.reason)?;
+/// assert_eq!((packet.len(), packet.frags_len(), packet.is_empty(), packet.truesize()), (1064, 1000, false, 8192));
+/// assert_eq!((packet.headroom(), packet.meta_len(), packet.tailroom()), (256, 0, 2996));
+/// assert_eq!((packet.mem().mem_type, packet.mem_type(), packet.head().len()), (MemType::PagePool, MemType::PagePool, 4096));
+/// assert!(packet.is_readable() && !packet.is_pfmemalloc() && packet.dma_addr().is_none());
+///
+/// packet.frags_mut()[0].data_mut().expect("host memory").fill(7);
+/// let mut bytes = [0; 3];
+/// packet.load_bytes(63, &mut bytes)?;                     // the head's last byte and the fragment's first two
+/// assert_eq!(bytes[1..], [7, 7]);
+/// assert_eq!(packet.frags()[0].data().map(|data| data[999]), Some(7));
+///
+/// let frag = packet.pop_frag().expect("the only one");
+/// assert_eq!((frag.len(), frag.is_empty(), frag.tailroom(), frag.dma_addr()), (1000, false, 2996, None));
+/// return_frag(frag.into_buffer(), &mut pool);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [`XdpBuff`](crate::XdpBuff) has one of moving its ends.
 #[derive(Debug)]
 pub struct Packet {
     /// Before the head: fields are dropped in this order. Allocated with the first fragment.
@@ -30,7 +57,7 @@ pub struct Packet {
     id: Option<MemId>,
 }
 
-/// A further buffer of a packet, and which of its bytes are the packet's (`skb_frag_t`). [`XdpBuff`](crate::XdpBuff) shows one.
+/// A further buffer of a packet, and which of its bytes are the packet's (`skb_frag_t`). [`Packet`] shows one.
 #[derive(Debug)]
 pub struct Fragment {
     buffer: Buffer,

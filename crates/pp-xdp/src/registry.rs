@@ -30,7 +30,7 @@ use crate::sync::Arc;
 ///
 /// ```
 /// # use pp_core::{Home, PagePool, PoolState, doc::Heap};
-/// use pp_xdp::{LookupError, Memory, Registry};
+/// use pp_xdp::{IdsExhausted, LookupError, MemId, Memory, Registry};
 /// let registry = Registry::new();
 /// let pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build()?;
 /// let registration = registry.register(pool.model())?;
@@ -41,6 +41,14 @@ use crate::sync::Arc;
 /// assert_eq!(registry.lookup(id).unwrap_err(), LookupError::Leaving { id });
 /// drop(found);
 /// assert_eq!(registry.lookup(id).unwrap_err(), LookupError::Unknown { id });
+/// assert_eq!(registry.ids_in_use(), 0);
+///
+/// // All ids in use.
+/// let only = MemId::new(9).expect("an id");
+/// let registry = Registry::with_ids(only, only);
+/// let first = registry.register(pool.model())?;
+/// assert_eq!(registry.register(pool.model()).unwrap_err(), IdsExhausted);
+/// assert_eq!(first.mem_ref().expect("registered").info(), first.info());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -78,7 +86,7 @@ pub struct MemRef {
     share: KeptShare,
 }
 
-/// All ids are in use (kernel: ENOSPC): from [`Registry::register`].
+/// All ids are in use (kernel: ENOSPC), as [`Registry`] shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdsExhausted;
 
@@ -90,7 +98,7 @@ impl core::fmt::Display for IdsExhausted {
 
 impl core::error::Error for IdsExhausted {}
 
-/// Why an id names nobody: from [`Registry::lookup`].
+/// Why an id names nobody, as [`Registry`] shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LookupError {
@@ -166,6 +174,25 @@ impl Registry {
     /// # Errors
     ///
     /// The frame, and why its id names nobody.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::{Home, PagePool, doc::Heap};
+    /// # use pp_xdp::{Memory, Registry, RxqInfo, RxqParams};
+    /// # let mut pool = PagePool::builder(Home::new(Heap::new(4096, 256))).build()?;
+    /// # let registry = Registry::new();
+    /// # let mut rxq = RxqInfo::new();
+    /// # rxq.reg(RxqParams::new(1, 0))?;
+    /// # rxq.reg_mem_model(&registry, pool.model())?;
+    /// let buff = rxq.prepare(pool.alloc()?, 256, 60).map_err(|error| error.reason)?;
+    /// let frame = buff.into_frame().map_err(|error| error.reason)?;
+    /// rxq.unreg()?;
+    /// let late = registry.return_frame(frame).expect_err("nobody is registered").buffer;
+    /// drop(late); // home all the same
+    /// assert_eq!(pool.stats().in_use(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn return_frame(&self, frame: XdpFrame) -> Result<(), GivenBack<XdpFrame, LookupError>> {
         let held = match frame.mem().id.map(|id| self.lookup(id)).transpose() {
             Ok(held) => held,

@@ -10,7 +10,7 @@ use crate::memory::MemModel;
 use crate::packet::Packet;
 use crate::registry::{IdsExhausted, MemRef, Registration, Registry};
 
-/// Where a queue is in its life (`REG_STATE_*`).
+/// Where a queue is in its life (`REG_STATE_*`). [`RxqInfo`] goes through them.
 ///
 /// | state | leaves it |
 /// |---|---|
@@ -32,6 +32,12 @@ pub enum RxqState {
 }
 
 /// Which queue of which device it is (the arguments of `xdp_rxq_info_reg`).
+///
+/// ```
+/// use pp_xdp::RxqParams;
+/// let params = RxqParams::new(2, 0).with_napi(7);
+/// assert_eq!((params.ifindex, params.queue, params.napi_id), (2, 0, 7));
+/// ```
 ///
 /// A fragment size, which the kernel wants for queues of several buffers a packet, is not among them: a buffer here knows where it
 /// ends.
@@ -76,9 +82,20 @@ impl RxqParams {
 /// let no_pool = MemModel::without_allocator(MemType::PagePool);
 /// assert_eq!(rxq.reg_mem_model(&registry, no_pool), Err(RegError::PoolMissing { mem_type: MemType::PagePool }));
 /// let info = rxq.reg_mem_model(&registry, pool.model())?;
-/// assert_eq!(rxq.mem(), Some(info));
+/// assert_eq!((rxq.is_reg(), rxq.mem(), rxq.params()), (true, Some(info), Some(RxqParams::new(1, 0))));
+/// # let mut pool = pool;
+/// let too_long = rxq.prepare(pool.alloc()?, 256, 4000).expect_err("4256 bytes in a page of 4096");
+/// println!("{}", too_long.reason);
+/// drop(too_long.buffer);
+/// rxq.unreg_mem_model()?;
+///
+/// // Or one registration for several queues.
+/// let registration = registry.register(pool.model())?;
+/// rxq.attach(registration.mem_ref().expect("registered")).map_err(|refused| refused.reason)?;
+/// rxq.detach()?;
 /// rxq.unreg()?;
-/// assert_eq!((rxq.state(), registry.ids_in_use()), (RxqState::Unregistered, 0));
+/// rxq.unused()?;
+/// assert_eq!(rxq.state(), RxqState::Unused);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Default)]

@@ -39,7 +39,7 @@ pub struct SplitPages {
     source: Source,
 }
 
-/// Why pages cannot be split so: from [`SplitPages::new`] and [`PoolFrags::new`](crate::PoolFrags::new).
+/// Why pages cannot be split so: from `new` of [`SplitPages`] and [`PoolFrags`](crate::PoolFrags).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SplitError {

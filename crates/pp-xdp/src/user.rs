@@ -21,6 +21,7 @@ use pp_core::DmaAddr;
 /// impl UserBuffer for Lent {
 ///     fn bytes(&self) -> &[u8] { &self.bytes }
 ///     fn bytes_mut(&mut self) -> &mut [u8] { &mut self.bytes }
+///     fn dma_addr(&self) -> Option<pp_core::DmaAddr> { None } // what it is without being said
 ///     fn give_back(self: Box<Self>) {
 ///         let home = self.home.clone();
 ///         let _ = home.send(self); // if nobody waits for it any more, that was its end

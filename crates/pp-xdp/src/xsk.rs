@@ -28,8 +28,11 @@ const MIN_CHUNK: usize = 2048;
 /// # use pp_core::{Home, doc::Heap};
 /// use pp_xdp::{AddrError, XDP_PACKET_HEADROOM, XskBuffPool};
 /// let mut pool = XskBuffPool::new(Home::new(Heap::new(4096, 8)), 2048, 16)?;
-/// let chunk = pool.chunk()?;
+/// let mut chunk = pool.chunk()?;
+/// chunk.bytes_mut().fill(1);
+/// assert_eq!((chunk.bytes()[0], chunk.bytes().len(), pool.chunk_bytes(), pool.chunks()), (1, 2048, 2048, 16));
 /// let addr = pool.post(chunk).map_err(|error| error.reason)?;      // into the fill ring
+/// assert_eq!(pool.posted(), 1);
 /// let (chunk, offset) = pool.take(addr.get() + 256)?;              // what a receive ring says
 /// assert_eq!((chunk.addr(), offset, pool.headroom()), (addr, 256, XDP_PACKET_HEADROOM));
 /// assert!(matches!(pool.take(addr.get()), Err(AddrError::NotPosted { .. }))); // said twice
@@ -66,7 +69,7 @@ impl ChunkAddr {
     }
 }
 
-/// Why there is no such pool: from [`XskBuffPool::new`].
+/// Why there is no such pool: from `new` of [`XskBuffPool`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum XskError {
@@ -108,7 +111,7 @@ impl core::fmt::Display for XskError {
 
 impl core::error::Error for XskError {}
 
-/// An address that is no posted chunk's, or a chunk that is no pool's: from [`XskBuffPool::take`] and [`post`](XskBuffPool::post).
+/// An address that is no posted chunk's, or a chunk of another pool, as [`XskBuffPool`] shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AddrError {
