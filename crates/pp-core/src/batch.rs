@@ -129,7 +129,7 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
         if !pages.is_sorted_by_key(word) {
             pages.sort_unstable_by_key(word);
         }
-        let recycles = |run: &&[NonNull<Descriptor>]| word(&run[0]) & owner::TAGS == 0;
+        let recycles = |run: &&[NonNull<Descriptor>]| run.first().is_some_and(|page| word(page) & owner::TAGS == 0);
         pages.chunk_by(|one, next| word(one) == word(next)).filter(recycles).count()
     }
 
