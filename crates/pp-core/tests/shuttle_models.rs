@@ -143,6 +143,13 @@ model!(shuttle_rejoin_against_drop, fragments::rejoin_against_drop, ["in place",
 model!(shuttle_clone_against_renewal, fragments::clone_against_renewal, ["in place", "again", "not yet"]);
 model!(shuttle_run_against_drop, fragments::run_against_drop, ["again", "not yet"]);
 model!(
+    shuttle_renew_detached_against_late_drop,
+    shuttle_renew_detached_against_late_drop_mutants,
+    fragments::renew_detached_against_late_drop,
+    ["in place", "not yet"],
+    [RenewUnderParts]
+);
+model!(
     shuttle_last_part_against_close,
     shuttle_last_part_against_close_mutants,
     fragments::last_part_against_close,
