@@ -6,6 +6,7 @@
 //! | [`ring`](mod@ring) | descriptors between driver and device | a queue's descriptor ring |
 //! | [`RxDevice`], [`TxDevice`] | the software NIC, a thread each | hardware |
 //! | [`Buffer`] | a page a packet, or several packets to a page | a driver's `rx_buf` |
+//! | [`steer`] | which queue a frame goes to | RSS and n-tuple filters |
 //! | [`RxQueue`], [`TxQueue`], [`TxCleaner`] | the driver's side of a queue | a driver's `rx_ring`, `tx_ring`, transmit clean |
 //! | [`Napi`] | the poll loop | `napi_poll` |
 //! | [`port`] | where frames come from and go: captures, a generator | - |
@@ -40,6 +41,7 @@ pub mod port;
 mod program;
 pub mod ring;
 mod rx_queue;
+pub mod steer;
 mod stop;
 mod sync;
 mod tx_queue;
