@@ -7,7 +7,7 @@
 //! wake-up is lost. The ringer's price while nobody sleeps is that fence and a load, so it rings once a burst, not
 //! once a frame, where it knows its bursts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::sync::{AtomicU8, Clock, MODEL, Ordering, Parker, broken, fence, unless};
 
@@ -104,6 +104,27 @@ impl Bell {
         }
     }
 
+    /// The same, but gives up after `longest`. Whether `ready` said so.
+    pub fn wait_within(&self, mut ready: impl FnMut() -> bool, longest: Duration) -> bool {
+        // So long that there is no such time is for ever.
+        let Some(end) = Instant::now().checked_add(longest) else {
+            self.wait(ready);
+            return true;
+        };
+        if !MODEL && Self::soon(&mut ready) {
+            return true;
+        }
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if self.sleep(&mut ready, Some(left)) {
+                return true;
+            }
+            if left.is_zero() {
+                return false;
+            }
+        }
+    }
+
     /// Looks a few times without sleeping. Returns whether `ready` said so.
     fn soon(ready: &mut impl FnMut() -> bool) -> bool {
         for _ in 0..SPINS {
@@ -180,7 +201,12 @@ mod tests {
     }
 
     #[test]
-    fn a_nap_ends_by_itself() {
+    fn a_nap_ends_by_itself_and_so_does_a_wait_that_is_given_a_time() {
         Bell::new().nap(Duration::from_millis(1));
+        let begun = Instant::now();
+        assert!(!Bell::new().wait_within(|| false, Duration::from_millis(20)));
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+        assert!(Bell::new().wait_within(|| true, Duration::ZERO));
+        assert!(Bell::new().wait_within(|| true, Duration::MAX));
     }
 }

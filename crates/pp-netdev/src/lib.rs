@@ -9,6 +9,7 @@
 //! | [`steer`] | which queue a frame goes to | RSS and n-tuple filters |
 //! | [`RxQueue`], [`TxQueue`], [`TxCleaner`] | the driver's side of a queue | a driver's `rx_ring`, `tx_ring`, transmit clean |
 //! | [`Napi`] | the poll loop | `napi_poll` |
+//! | [`QueueControl`] | what other threads ask of a queue that runs | `netdev_rx_queue_restart` |
 //! | [`port`] | where frames come from and go: captures, a generator | - |
 //! | [`Program`], [`Action`] | what is done with a packet | an XDP program |
 //! | [`Forwarder`] | all of it, from a [`FrameSource`] to a [`FrameSink`] | - |
@@ -32,6 +33,7 @@ compile_error!(
 
 mod bell;
 mod buffer;
+mod control;
 mod counters;
 mod forward;
 mod frame;
@@ -49,13 +51,14 @@ mod window;
 
 pub use bell::Bell;
 pub use buffer::Buffer;
+pub use control::QueueControl;
 pub use counters::{CleanCounters, Live, NapiCounters, RxCounters, TxCounters};
 pub use forward::{ForwardConfig, ForwardError, Forwarder, Phase, PoolReport, Progress, Report, Traffic};
 pub use frame::{Frame, FrameSink, FrameSource};
 pub use napi::{Ended, NAPI_BUDGET, Napi, NapiError, Polled};
-pub use nic::{OnNoBuffer, RxDevice, TxDevice};
+pub use nic::{GateError, OnNoBuffer, QueueGate, QueuesError, RxDevice, TxDevice};
 pub use program::{Action, Program, Verdict};
-pub use rx_queue::{Buffers, Received, RefillError, RxQueue};
+pub use rx_queue::{Buffers, GRACE, Received, RefillError, RestartError, RestartFailed, RxQueue};
 pub use stop::StopFlag;
 pub use tx_queue::{TxCleaner, TxQueue};
 pub use window::{DmaFault, DmaWindow, FaultKind, Faults, WindowError};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::bell::Bell;
+use crate::control::{Inbox, QueueControl};
 use crate::counters::Live;
 use crate::program::{Program, Verdict};
 use crate::ring::Left;
@@ -116,12 +117,20 @@ pub struct Napi<P> {
     program: P,
     live: Arc<Live>,
     starved: bool,
+    inbox: Inbox,
 }
 
 impl<P: Program> Napi<P> {
     /// A loop that has not run yet.
     pub fn new(rx: RxQueue, tx: TxQueue, program: P, live: Arc<Live>) -> Self {
-        Napi { rx, tx, program, live, starved: false }
+        Napi { rx, tx, program, live, starved: false, inbox: Inbox::closed() }
+    }
+
+    /// Lets other threads ask for things through `control`, which are done between two polls.
+    #[must_use]
+    pub fn with_control(mut self, control: &QueueControl) -> Self {
+        self.inbox = control.inbox();
+        self
     }
 
     /// The receive queue.
@@ -227,6 +236,7 @@ impl<P: Program> Napi<P> {
         mut after: impl FnMut(&mut RxQueue, &Live),
     ) -> (RxQueue, Result<(), NapiError>) {
         let result = self.poll_until_end(bell, stop, &mut after);
+        self.inbox.close();
         match result {
             Ok(()) => self.tx.finish(),
             Err(_) => {
@@ -251,6 +261,10 @@ impl<P: Program> Napi<P> {
         loop {
             // In this order: what the device completed before it left is there once we see that it has left.
             let rx_left = self.rx.device_left();
+            if self.inbox.has_requests() {
+                self.inbox.serve(&mut self.rx);
+                continue;
+            }
             if self.tx.peer_left().is_some() {
                 return Err(NapiError::TransmitterLeft);
             }
@@ -261,7 +275,9 @@ impl<P: Program> Napi<P> {
             }
             match polled.ended {
                 Ended::Budget => {}
-                Ended::TxFull => bell.wait(|| self.tx.has_room() || self.tx.peer_left().is_some()),
+                Ended::TxFull => {
+                    bell.wait(|| self.tx.has_room() || self.tx.peer_left().is_some() || self.inbox.has_requests());
+                }
                 Ended::Empty if polled.work > 0 => {}
                 Ended::Empty => match rx_left {
                     Some(Left::Complete) => return Ok(()),
@@ -278,7 +294,10 @@ impl<P: Program> Napi<P> {
                         bell.nap(STARVED);
                     }
                     None => bell.wait(|| {
-                        self.rx.has_received() || self.rx.device_left().is_some() || self.tx.peer_left().is_some()
+                        self.rx.has_received()
+                            || self.rx.device_left().is_some()
+                            || self.tx.peer_left().is_some()
+                            || self.inbox.has_requests()
                     }),
                 },
             }

@@ -110,11 +110,11 @@ fn a_panic_in_a_port_is_an_error() {
     let panics = || panic!("port bug");
     let result = run(&mut Breaks { inner: endless(), left: 100, how: panics }, &mut Checker::default());
     let Err(ForwardError::Panicked { thread, message }) = result else { panic!("{result:?}") };
-    assert_eq!((thread, message.as_str()), ("rx0-device", "port bug"));
+    assert_eq!((thread.as_str(), message.as_str()), ("rx0-device", "port bug"));
 
     let result = run(&mut endless(), &mut Breaks { inner: Checker::default(), left: 100, how: panics });
     let Err(ForwardError::Panicked { thread, message }) = result else { panic!("{result:?}") };
-    assert_eq!((thread, message.as_str()), ("tx0-device", "port bug"));
+    assert_eq!((thread.as_str(), message.as_str()), ("tx0-device", "port bug"));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_panic_in_the_program_is_an_error() {
     let mut sink = Checker::default();
     let result = Forwarder::new(pool, window, program, rings_of(16)).run(&mut endless(), &mut sink, |_| {});
     let Err(ForwardError::Panicked { thread, message }) = result else { panic!("{result:?}") };
-    assert_eq!((thread, message.as_str()), ("rx0-napi", "program bug 100"));
+    assert_eq!((thread.as_str(), message.as_str()), ("rx0-napi", "program bug 100"));
     assert!(!sink.finished);
     assert_eq!(provider.free_units(), UNITS);
 }
@@ -188,7 +188,7 @@ fn a_stop_ends_a_run_that_has_no_page_left() {
     let config = rings_of(4);
     let stop = config.stop.clone();
     let forwarder = Forwarder::new(pool, window.clone(), Action::Forward, config);
-    let live = forwarder.live();
+    let live = forwarder.lives().remove(0);
     let (ended, end) = mpsc::channel();
     std::thread::spawn(move || {
         let mut sink = Checker::default();

@@ -109,3 +109,36 @@ model!(
         "waking without Acquire",
     ]
 );
+
+// A queue is restarted while a page of the old pool comes back from elsewhere: how it went, in which pool's pages the frame
+// came, and whether the late page found the old pool open. The device may be gone before it is asked.
+model!(
+    loom_restart_late_return,
+    loom_restart_late_return_mutants,
+    || restart(1, Reachable::Yes, Elsewhere::APage),
+    [
+        "gone: 1 old, 0 new, late page after the close",
+        "gone: 1 old, 0 new, late page before the close",
+        "restarted: 0 old, 1 new, late page after the close",
+        "restarted: 0 old, 1 new, late page before the close",
+    ],
+    ["a start that does not wait", "a replaced pool that is never closed"]
+);
+
+// The frames are more than the old ring has buffers for, so the device waits for the restart, if not before.
+model!(
+    loom_restart_of_a_full_ring,
+    loom_restart_of_a_full_ring_mutants,
+    || restart(2, Reachable::Yes, Elsewhere::Nothing),
+    ["restarted: 0 old, 2 new", "restarted: 1 old, 1 new"],
+    ["a request that is counted before it is made", "a request that is not counted", "a start that does not wait"]
+);
+
+// The device refuses, and the frame comes in a page of the old pool.
+model!(
+    loom_restart_refused,
+    loom_restart_refused_mutants,
+    || restart(1, Reachable::No, Elsewhere::Nothing),
+    ["gone: 1 old, 0 new", "refused: 1 old, 0 new"],
+    ["a failed start that does not go back"]
+);

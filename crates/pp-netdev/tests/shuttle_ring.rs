@@ -63,3 +63,12 @@ model!(
     ["rung"],
     ["a sleep without a last look"]
 );
+
+// A queue is restarted among more frames than its rings have buffers for, with a page of the old pool elsewhere.
+model!(
+    shuttle_restart,
+    shuttle_restart_mutants,
+    || restart(6, Reachable::Yes, Elsewhere::APage).split(':').next().unwrap_or_default().to_owned(),
+    ["restarted"],
+    ["a request that is not counted", "a start that does not wait"]
+);

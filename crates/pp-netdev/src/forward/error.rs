@@ -6,6 +6,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::napi::NapiError;
+use crate::nic::QueuesError;
 
 /// Why a run did not go to its end. Every thread has ended and every page is home when it is returned.
 /// See [`Forwarder`](super::Forwarder).
@@ -31,11 +32,14 @@ pub enum ForwardError {
     /// The driver could not go on.
     #[error(transparent)]
     Driver(#[from] NapiError),
+    /// The queues do not fit the device.
+    #[error(transparent)]
+    Queues(#[from] QueuesError),
     /// The operating system gave no thread.
     #[error("the {thread} thread could not be started: {error}; raise the limit of threads or end others")]
     Spawn {
         /// Which one.
-        thread: &'static str,
+        thread: String,
         /// What the operating system said.
         error: io::Error,
     },
@@ -43,14 +47,14 @@ pub enum ForwardError {
     #[error("the {thread} thread panicked: {message}; the run was ended, please report it")]
     Panicked {
         /// Which one.
-        thread: &'static str,
+        thread: String,
         /// What it said.
         message: String,
     },
 }
 
 impl ForwardError {
-    pub(super) fn panicked(thread: &'static str, payload: &(dyn Any + Send)) -> Self {
+    pub(super) fn panicked(thread: String, payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
         let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         ForwardError::Panicked { thread, message: message.unwrap_or("no message").to_owned() }

@@ -2,11 +2,14 @@
 //!
 //! | thread | runs | touches |
 //! |---|---|---|
-//! | `rx0-device` | [`RxDevice`] | the source, the receive ring, the window |
-//! | `rx0-napi` | [`Napi`] | the pool (its consumer), both rings |
-//! | `tx0-device` | [`TxDevice`] | the transmit ring, the window, the sink |
-//! | `tx0-clean` | [`TxCleaner`] | the transmit ring, the pool (returns) |
+//! | `rx0-device` | [`RxDevice`] | the source, the receive rings, the window |
+//! | `rxN-napi`, one a queue | [`Napi`](crate::Napi) | its pool (as consumer), its two rings |
+//! | `tx0-device` | [`TxDevice`] | the transmit rings, the window, the sink |
+//! | `txN-clean`, one a queue | [`TxCleaner`](crate::TxCleaner) | its transmit ring, its pool (returns) |
 //! | the caller's | [`Forwarder::run`] | nothing: it sleeps, calls the observer and watches the clock |
+//!
+//! Queue N is a receive and a transmit queue with a poll loop between, as drivers pair them in a channel: so packets that came
+//! in by one queue go out in their order, and queues share nothing but the devices.
 //!
 //! An end of a ring that is dropped tells its peers, so whichever thread ends first, by its work's end, an error or a
 //! panic, the others follow, and no page is left behind.
@@ -14,9 +17,11 @@
 mod config;
 mod error;
 mod phases;
+mod queue;
 mod report;
 mod watch;
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
@@ -24,26 +29,24 @@ use std::time::Instant;
 use pp_core::{Host, PagePool};
 
 use crate::bell::Bell;
+use crate::control::QueueControl;
 use crate::counters::Live;
 use crate::frame::{FrameSink, FrameSource};
-use crate::napi::{Napi, NapiError};
-use crate::nic::{RxDevice, TxDevice};
+use crate::nic::{QueuesError, RxDevice, TxDevice};
 use crate::program::Program;
-use crate::ring::{Bells, ring};
-use crate::rx_queue::RxQueue;
-use crate::tx_queue::{TxCleaner, TxQueue};
+use crate::steer::SteeringTable;
 use crate::window::DmaWindow;
 
 pub use config::ForwardConfig;
 pub use error::ForwardError;
 pub use phases::Phase;
-use phases::Phases;
+use queue::Queue;
 pub use report::{PoolReport, Progress, Report, Traffic};
 use watch::Watch;
 
-/// Forwards frames from a source to a sink through two software NICs on one pool.
+/// Forwards frames from a source to a sink through two software NICs, with a pool a queue.
 ///
-/// The pool must be built with `.dma(window.clone(), DmaDirection::Bidirectional)` on the window given here: one DMA
+/// The pools must be built with `.dma(window.clone(), DmaDirection::Bidirectional)` on the window given here: one DMA
 /// domain for both NICs, so that a page can be sent without being mapped again. With `.returners(1, ..)` the thread that
 /// cleans the transmit ring returns pages through a bag of its own.
 ///
@@ -92,30 +95,48 @@ use watch::Watch;
 /// ```
 #[derive(Debug)]
 pub struct Forwarder<P> {
-    pool: PagePool<Host>,
+    queues: Vec<Queue<P>>,
+    steering: SteeringTable,
     window: Arc<DmaWindow>,
-    program: P,
     config: ForwardConfig,
-    live: Arc<Live>,
-}
-
-/// What the poll loop's thread hands back.
-struct Outcome {
-    rx: RxQueue,
-    result: Result<(), NapiError>,
-    phases: Vec<Phase>,
-    provider_allocs_at_10_percent: Option<usize>,
 }
 
 impl<P: Program> Forwarder<P> {
-    /// A forwarder that does nothing yet.
+    /// A forwarder of one queue that does nothing yet.
     pub fn new(pool: PagePool<Host>, window: Arc<DmaWindow>, program: P, config: ForwardConfig) -> Self {
-        Forwarder { pool, window, program, config, live: Arc::new(Live::default()) }
+        let (queues, steering) = (vec![Queue::new(pool, program)], SteeringTable::new(NonZeroU16::MIN));
+        Forwarder { queues, steering, window, config }
     }
 
-    /// The counters of the run to come, for a thread that wants to watch them by itself. See [`Live`].
-    pub fn live(&self) -> Arc<Live> {
-        Arc::clone(&self.live)
+    /// A forwarder of as many queues as `steering` knows, each with a pool and a program of its own.
+    ///
+    /// Packets that came in by one queue go out in their order; two of different queues may change places.
+    ///
+    /// # Errors
+    ///
+    /// [`QueuesError::Count`] if there are more or fewer pools than queues.
+    pub fn with_queues(
+        pools: impl IntoIterator<Item = (PagePool<Host>, P)>,
+        steering: SteeringTable,
+        window: Arc<DmaWindow>,
+        config: ForwardConfig,
+    ) -> Result<Self, QueuesError> {
+        let queues: Vec<_> = pools.into_iter().map(|(pool, program)| Queue::new(pool, program)).collect();
+        if queues.len() != usize::from(steering.queues().get()) {
+            return Err(QueuesError::Count { rings: queues.len(), steered: steering.queues() });
+        }
+        Ok(Forwarder { queues, steering, window, config })
+    }
+
+    /// The counters of the run to come, those of each queue, for a thread that wants to watch them by itself. See
+    /// [`Live`].
+    pub fn lives(&self) -> Vec<Arc<Live>> {
+        self.queues.iter().map(|queue| Arc::clone(&queue.live)).collect()
+    }
+
+    /// The queues of the run to come, for threads that want to restart them while it goes on.
+    pub fn controls(&self) -> Vec<QueueControl> {
+        self.queues.iter().map(|queue| queue.control.clone()).collect()
     }
 
     /// Runs until the source is at its end, the limit or the time is reached or the stop flag is set, and everything
@@ -140,84 +161,68 @@ impl<P: Program> Forwarder<P> {
         S: FrameSource + ?Sized,
         K: FrameSink + ?Sized,
     {
-        let Forwarder { pool, window, program, config, live } = self;
-        let handle = pool.handle();
-        let [napi_bell, rx_bell, tx_bell, clean_bell] = [(); 4].map(|()| Arc::new(Bell::new()));
-        let rx_bells = Bells { poster: Arc::clone(&napi_bell), device: rx_bell, cleaner: Arc::clone(&napi_bell) };
-        let tx_bells = Bells { poster: Arc::clone(&napi_bell), device: tx_bell, cleaner: clean_bell };
-        let (rx_poster, rx_end, rx_cleaner) = ring(config.rx_ring, rx_bells);
-        let (tx_poster, tx_end, tx_cleaner) = ring(config.tx_ring, tx_bells);
-
-        let rx_device = RxDevice::new(rx_end, Arc::clone(&window), Arc::clone(&live), config.on_no_buffer);
-        let tx_device = TxDevice::new(tx_end, Arc::clone(&window), Arc::clone(&live));
-        let cleaner = TxCleaner::new(tx_cleaner, &handle, Arc::clone(&live));
-        let mut rx_queue = RxQueue::new(pool, rx_poster, rx_cleaner);
-        rx_queue.set_buffers(config.buffers);
-        let napi = Napi::new(rx_queue, TxQueue::new(tx_poster), program, Arc::clone(&live));
+        let (lives, controls) = (self.lives(), self.controls());
+        let Forwarder { queues, steering, window, config } = self;
+        let device_bells = [(); 2].map(|()| Arc::new(Bell::new()));
+        let (mut rx_rings, mut tx_rings, mut drivers) = (Vec::new(), Vec::new(), Vec::new());
+        for queue in queues {
+            let (device, driver) = queue.rings(&config, &device_bells);
+            rx_rings.push((device.rx, Arc::clone(&queue.live)));
+            tx_rings.push((device.tx, Arc::clone(&queue.live)));
+            drivers.push((queue, driver));
+        }
+        let (rx_device, gates) = RxDevice::new(rx_rings, steering, Arc::clone(&window), config.on_no_buffer)?;
+        let tx_device = TxDevice::new(tx_rings, Arc::clone(&window));
 
         let watch = Watch::new(&config);
         // A flag of its own, so that the caller can tell its stop from ours.
         let stop = &config.stop.child();
         let start = Instant::now();
         thread::scope(|scope| {
-            // If we unwind or return early in here, the ends that no thread has taken yet are dropped, and a set stop
-            // flag ends the source; so the scope's own wait for its threads comes to an end.
+            // Also when the observer panics, or a thread cannot be started: those that run must end.
             let _stop = watch::StopOnExit(stop);
             let limit = config.limit;
             let rx_thread = watch.spawn(scope, "rx0-device", move || rx_device.run(source, limit, stop))?;
             let tx_thread = watch.spawn(scope, "tx0-device", move || tx_device.run(sink))?;
-            let clean_thread = watch.spawn(scope, "tx0-clean", move || cleaner.run())?;
-            let (tenth, half, change_to, counters) = (watch.tenth(), watch.half(), config.change_to, &*live);
-            let napi_thread = watch.spawn(scope, "rx0-napi", move || {
-                let mut provider_allocs_at_10_percent = None;
-                let mut phases = Phases::new(change_to);
-                let (mut rx, result) = napi.run(&napi_bell, stop, |rx, live| {
-                    if provider_allocs_at_10_percent.is_none() && tenth.is_passed(live) {
-                        provider_allocs_at_10_percent = Some(rx.pool().stats().hold);
-                    }
-                    phases.after_poll(rx, live, || half.is_passed(live));
-                });
-                let phases = phases.finish(&mut rx, counters);
-                Outcome { rx, result, phases, provider_allocs_at_10_percent }
-            })?;
+            let (mut napi_threads, mut clean_threads) = (Vec::new(), Vec::new());
+            for (at, ((queue, ends), gate)) in drivers.into_iter().zip(gates).enumerate() {
+                let (napi, cleaner) = queue.into_driver(at, ends, gate, &config);
+                clean_threads.push(watch.spawn(scope, &format!("tx{at}-clean"), move || cleaner.run())?);
+                let (watch, config, lives) = (&watch, &config, &*lives);
+                let run = move || napi.run(stop, watch, config, lives);
+                napi_threads.push(watch.spawn(scope, &format!("rx{at}-napi"), run)?);
+            }
 
             watch.until_all_ended(&config, stop, start, || {
                 observer(&Progress {
                     elapsed: start.elapsed(),
-                    traffic: Traffic::read(&live),
-                    pools: vec![handle.stats()],
+                    traffic: Traffic::read(&lives),
+                    pools: controls.iter().map(QueueControl::stats).collect(),
                 });
             });
             let seconds = start.elapsed().as_secs_f64();
             // All of them before any `?`: a panic explains more than the error it caused elsewhere.
-            let received = join("rx0-device", rx_thread);
-            let sent = join("tx0-device", tx_thread);
-            let cleaned = join("tx0-clean", clean_thread);
-            let polled = join("rx0-napi", napi_thread);
-            let (received, sent, mut polled) = (received?, sent?, polled?);
-            cleaned?;
-            let traffic = Traffic::read(&live);
+            let received = join(rx_thread);
+            let sent = join(tx_thread);
+            let cleaned: Vec<_> = clean_threads.into_iter().map(join).collect();
+            let polled: Vec<_> = napi_threads.into_iter().map(join).collect();
+            let (received, sent) = (received?, sent?);
+            let mut polled = polled.into_iter().collect::<Result<Vec<_>, _>>()?;
+            cleaned.into_iter().collect::<Result<(), _>>()?;
+            let traffic = Traffic::read(&lives);
             received.map_err(|error| ForwardError::Source { frames: traffic.packets_in, error })?;
             sent.map_err(|error| ForwardError::Sink { frames: traffic.packets_out, error })?;
-            polled.result?;
+            polled.iter_mut().try_for_each(|outcome| std::mem::replace(&mut outcome.result, Ok(())))?;
 
-            let stats = polled.rx.pool().stats();
-            let (provider, posted) = (polled.rx.pool().provider(), polled.rx.posted() as usize);
-            let report = PoolReport {
-                name: handle.name().to_owned(),
-                stats,
-                provider,
-                posted,
-                in_use: stats.in_use(),
-                lost: polled.rx.close().stats().in_use(),
-                provider_allocs_at_10_percent: polled.provider_allocs_at_10_percent,
-            };
-            Ok(Report { traffic, seconds, phases: polled.phases, pools: vec![report], faults: window.faults() })
+            let phases = phases::add_up(polled.iter().map(|outcome| &*outcome.phases));
+            let pools = polled.into_iter().map(queue::Outcome::into_report).collect();
+            Ok(Report { traffic, seconds, phases, pools, faults: window.faults() })
         })
     }
 }
 
 /// What a thread returned, or the panic it ended with.
-fn join<T>(thread: &'static str, handle: ScopedJoinHandle<'_, T>) -> Result<T, ForwardError> {
+fn join<T>(handle: ScopedJoinHandle<'_, T>) -> Result<T, ForwardError> {
+    let thread = handle.thread().name().unwrap_or_default().to_owned();
     handle.join().map_err(|payload| ForwardError::panicked(thread, &*payload))
 }

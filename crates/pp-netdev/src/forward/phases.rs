@@ -16,7 +16,7 @@ pub struct Phase {
     pub buffers: Buffers,
     /// Packets received.
     pub packets: u64,
-    /// How long it took.
+    /// How long it took, of several queues the longest.
     pub seconds: f64,
     /// The most pages that were seen in use: in the devices' rings, in hands, being split.
     pub most_pages: usize,
@@ -74,4 +74,25 @@ impl Phases {
         });
         (self.since, self.packets_before, self.most_pages) = (now, packets, 0);
     }
+}
+
+/// The phases of all queues together: packets and pages of all, the time of the slowest.
+///
+/// Queues change their buffers at the same point of the run, each when it polls next; one that did not any more has no second
+/// phase.
+pub(super) fn add_up<'a>(queues: impl Iterator<Item = &'a [Phase]>) -> Vec<Phase> {
+    let mut sum: Vec<Phase> = Vec::new();
+    for phases in queues {
+        for (at, phase) in phases.iter().enumerate() {
+            match sum.get_mut(at) {
+                None => sum.push(*phase),
+                Some(of_all) => {
+                    of_all.packets += phase.packets;
+                    of_all.seconds = of_all.seconds.max(phase.seconds);
+                    of_all.most_pages += phase.most_pages;
+                }
+            }
+        }
+    }
+    sum
 }

@@ -1,5 +1,6 @@
 //! What a run did, while it goes on and when it is over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pp_core::{Description, Stats};
@@ -32,36 +33,39 @@ pub struct Traffic {
     pub dma_faults: u64,
     /// Received but not sent, because the transmitting device was gone.
     pub unsent: u64,
-    /// Buffers that lie in the receive ring.
+    /// Buffers that lie in the receive rings.
     pub posted: u64,
 }
 
 impl Traffic {
-    pub(super) fn read(live: &Live) -> Self {
+    /// What all queues did together.
+    pub(super) fn read(lives: &[Arc<Live>]) -> Self {
+        lives.iter().fold(Traffic::default(), |mut sum, live| {
+            sum.add(live);
+            sum
+        })
+    }
+
+    fn add(&mut self, live: &Live) {
         // Backwards along the way of a packet, so that a reader sees rather more come in than go out.
         let (tx, napi, rx, cleaned) = (&live.tx, &live.napi, &live.rx, &live.cleaned);
-        let (packets_out, bytes_out, tx_faults) = (tx.frames.get(), tx.bytes.get(), tx.faults.get());
+        let tx_faults = tx.faults.get();
         // A page the device failed on counts as unsent where it is cleaned; it was counted as a fault already.
-        let unsent = cleaned.unsent.get().saturating_sub(tx_faults) + napi.discarded.get();
-        let mut traffic = Traffic {
-            packets_out: packets_out as u64,
-            bytes_out: bytes_out as u64,
-            dropped_by_program: napi.dropped.get() as u64,
-            posted: napi.posted.get() as u64,
-            rx_length_errors: rx.length_errors.get() as u64,
-            rx_missed: rx.missed.get() as u64,
-            dma_faults: (rx.faults.get() + tx_faults) as u64,
-            unsent: unsent as u64,
-            ..Traffic::default()
-        };
-        traffic.packets_in = rx.frames.get() as u64;
-        traffic.bytes_in = rx.bytes.get() as u64;
-        traffic.dropped = traffic.dropped_by_program
-            + traffic.rx_length_errors
-            + traffic.rx_missed
-            + traffic.dma_faults
-            + traffic.unsent;
-        traffic
+        let unsent = (cleaned.unsent.get().saturating_sub(tx_faults) + napi.discarded.get()) as u64;
+        self.packets_out += tx.frames.get() as u64;
+        self.bytes_out += tx.bytes.get() as u64;
+        let dropped_by_program = napi.dropped.get() as u64;
+        self.posted += napi.posted.get() as u64;
+        let [length_errors, missed] = [&rx.length_errors, &rx.missed].map(|counter| counter.get() as u64);
+        let dma_faults = (rx.faults.get() + tx_faults) as u64;
+        self.packets_in += rx.frames.get() as u64;
+        self.bytes_in += rx.bytes.get() as u64;
+        self.dropped_by_program += dropped_by_program;
+        self.rx_length_errors += length_errors;
+        self.rx_missed += missed;
+        self.dma_faults += dma_faults;
+        self.unsent += unsent;
+        self.dropped += dropped_by_program + length_errors + missed + dma_faults + unsent;
     }
 }
 
@@ -82,6 +86,8 @@ pub struct Progress {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolReport {
+    /// The pool's number.
+    pub id: usize,
     /// The pool's name.
     pub name: String,
     /// Its statistics.

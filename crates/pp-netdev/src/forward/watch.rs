@@ -1,5 +1,6 @@
 //! The caller's thread while a run goes on: it sleeps, and wakes for the clock, the observer and the end.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -56,11 +57,11 @@ impl Milestone {
         Milestone { mark, time_over: AtomicBool::new(false) }
     }
 
-    /// Whether it is passed.
-    pub(super) fn is_passed(&self, live: &Live) -> bool {
+    /// Whether all queues together are past it.
+    pub(super) fn is_passed(&self, lives: &[Arc<Live>]) -> bool {
+        let came_in = |frames| lives.iter().map(|live| live.rx.frames.get() as u64).sum::<u64>() >= frames;
         // Relaxed: a hint that it is time to look at a clock's figure; nothing is handed over.
-        self.mark.frames.is_some_and(|frames| live.rx.frames.get() as u64 >= frames)
-            || self.time_over.load(Ordering::Relaxed)
+        self.mark.frames.is_some_and(came_in) || self.time_over.load(Ordering::Relaxed)
     }
 
     /// Notes that the time is over, if it is at `now`; else says when to look again.
@@ -94,7 +95,7 @@ impl Watch {
     pub(super) fn spawn<'scope, T: Send + 'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
-        name: &'static str,
+        name: &str,
         body: impl FnOnce() -> T + Send + 'scope,
     ) -> Result<ScopedJoinHandle<'scope, T>, ForwardError> {
         // Relaxed: this thread is the one that waits for the count, and it counts up itself.
@@ -106,7 +107,7 @@ impl Watch {
                 let _ending = ending;
                 body()
             })
-            .map_err(|error| ForwardError::Spawn { thread: name, error })
+            .map_err(|error| ForwardError::Spawn { thread: name.to_owned(), error })
     }
 
     /// Sleeps until every thread has ended; meanwhile calls `observe` now and then and sets the stop flag in time.

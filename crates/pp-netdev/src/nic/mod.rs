@@ -2,15 +2,19 @@
 //! rings, and reach pages through a [`DmaWindow`](crate::DmaWindow) only.
 //!
 //! ```text
-//!  FrameSource --> RxDevice --ring--> driver --ring--> TxDevice --> FrameSink
-//!                     |                                   |
-//!                     +--- write ---> DmaWindow <--- read-+
+//!                             +--ring 0--> driver 0 --ring 0--+
+//!  FrameSource --> RxDevice --+--ring 1--> driver 1 --ring 1--+--> TxDevice --> FrameSink
+//!                     |       +--  ..          ..          .. +       |
+//!                     +---- write ------> DmaWindow <------- read ----+
 //! ```
 //!
-//! A port is the wire; [`Frame`](crate::Frame) is what is on it. The devices keep the order of frames.
+//! A port is the wire; [`Frame`](crate::Frame) is what is on it. The receiving device has a steering table, which names a frame's
+//! queue, the transmitting one takes its queues in turns. A queue keeps the order of its frames.
 
+mod gate;
 mod receive;
 mod transmit;
 
-pub use receive::{OnNoBuffer, RxDevice};
+pub use gate::{GateError, QueueGate};
+pub use receive::{OnNoBuffer, QueuesError, RxDevice};
 pub use transmit::TxDevice;

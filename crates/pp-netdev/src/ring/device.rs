@@ -2,7 +2,7 @@
 
 use pp_core::DmaAddr;
 
-use super::{DONE, FAILED, Left, POSTED, Ring, Slot};
+use super::{Bells, DONE, FAILED, Left, POSTED, Ring, Slot};
 use crate::sync::{Arc, Ordering, unless};
 
 /// The device's end. See the [module](crate::ring#examples).
@@ -86,6 +86,11 @@ impl DeviceEnd {
     /// Returns when there is work, or the poster has left.
     pub fn wait(&self) {
         self.ring.bells.device.wait(|| self.work().is_some() || self.poster_left().is_some());
+    }
+
+    /// The bells of the ring's three parties.
+    pub(crate) fn bells(&self) -> &Bells {
+        &self.ring.bells
     }
 
     /// Whether and how the poster left: nothing is posted any more after what is there.

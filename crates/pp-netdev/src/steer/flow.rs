@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn frames_cut_anywhere_or_made_of_anything_are_flows_of_less() {
-        let mut extensions = vec![60, 0, 0, 0, 0, 0, 0, 0].repeat(20);
+        let mut extensions = [60, 0, 0, 0, 0, 0, 0, 0].repeat(20);
         extensions.extend(PORTS);
         let whole = [
             ethernet(IPV4, &ipv4_packet(6, 0, 40, &PORTS)),

@@ -131,12 +131,12 @@ mod tests {
     use super::*;
 
     fn flow(port: u16) -> Flow {
-        let mut flow = Flow::default();
-        flow.ethertype = Some(0x0800);
-        flow.addresses = Some(([10, 0, 0, 1].into(), [10, 0, 0, 2].into()));
-        flow.protocol = Some(6);
-        flow.ports = Some((port, 80));
-        flow
+        Flow {
+            ethertype: Some(0x0800),
+            addresses: Some(([10, 0, 0, 1].into(), [10, 0, 0, 2].into())),
+            protocol: Some(6),
+            ports: Some((port, 80)),
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a model checker takes the place of: pp-core's facade, and what threads and shared ends need besides.
 //!
-//! The rings and the bells go through here, and nothing else of this crate does: a [`DmaWindow`](crate::DmaWindow) is
+//! The rings, the bells and the gates go through here, and nothing else of this crate does: a [`DmaWindow`](crate::DmaWindow) is
 //! locks around copies, and what remains are counters and flags that hand nothing over.
 
 #[cfg(all(loom, feature = "loom"))]
@@ -18,8 +18,8 @@ mod plain;
 #[cfg(not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"))))]
 use plain as imp;
 
-pub(crate) use imp::{Arc, Parker};
-pub(crate) use pp_core::sync::{AtomicU8, Canary, Clock, MODEL, Mutant, Ordering, fence, mutant};
+pub(crate) use imp::{Arc, Mutex, MutexGuard, Parker, lock};
+pub(crate) use pp_core::sync::{AtomicU8, AtomicUsize, Canary, Clock, MODEL, Mutant, Ordering, fence, mutant};
 
 /// Whether a model has asked for this defect: never, in plain builds.
 #[inline(always)]

@@ -1,12 +1,17 @@
 //! What the checkers see in its place.
 
-pub(crate) use super::engine::Arc;
+pub(crate) use super::engine::{Arc, Mutex, MutexGuard};
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::Canary;
-use super::engine::{Condvar, Mutex};
+use super::engine::Condvar;
+
+/// Takes a lock.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap()
+}
 
 /// Where one thread sleeps until another wakes it.
 ///

@@ -1,10 +1,15 @@
 //! The real thing.
 
-pub(crate) use std::sync::Arc;
+pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
 
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
+
+/// Takes a lock whether or not somebody panicked under it.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Where one thread sleeps until another wakes it: `std`'s parking, for a thread that is found out later.
 #[derive(Debug, Default)]

@@ -211,6 +211,11 @@ impl DmaWindow {
         })
     }
 
+    /// Whether the device can reach `len` bytes at `addr` now. To ask is no fault.
+    pub fn reaches(&self, addr: DmaAddr, len: usize) -> bool {
+        self.look_up(addr, 0, len, |_, _| Ok(())).is_ok()
+    }
+
     /// How often accesses were refused so far, by kind.
     pub fn faults(&self) -> Faults {
         self.faults.read()
@@ -222,6 +227,7 @@ impl DmaWindow {
     }
 
     /// Looks the address up and runs `copy` on the mapping, with the offset of the first byte, under the entry's lock.
+    /// Counts what was refused.
     fn access(
         &self,
         addr: DmaAddr,
@@ -229,20 +235,28 @@ impl DmaWindow {
         len: usize,
         copy: impl FnOnce(&Mapping, usize) -> Result<(), FaultKind>,
     ) -> Result<(), DmaFault> {
-        let checked = || {
-            let parts = self.layout.split(addr).ok_or(FaultKind::NeverMapped)?;
-            let entry = lock(self.entries.get(parts.slot).ok_or(FaultKind::NeverMapped)?);
-            let mapping = entry.at(parts)?;
-            let at = parts.within.checked_add(offset).ok_or(FaultKind::OutOfBounds)?;
-            match at.checked_add(len) {
-                Some(end) if end <= mapping.len => copy(mapping, at),
-                _ => Err(FaultKind::OutOfBounds),
-            }
-        };
-        checked().map_err(|kind| {
+        self.look_up(addr, offset, len, copy).map_err(|kind| {
             self.faults.count(kind);
             DmaFault { kind, addr, offset, len }
         })
+    }
+
+    /// The same, and counts nothing.
+    fn look_up(
+        &self,
+        addr: DmaAddr,
+        offset: usize,
+        len: usize,
+        copy: impl FnOnce(&Mapping, usize) -> Result<(), FaultKind>,
+    ) -> Result<(), FaultKind> {
+        let parts = self.layout.split(addr).ok_or(FaultKind::NeverMapped)?;
+        let entry = lock(self.entries.get(parts.slot).ok_or(FaultKind::NeverMapped)?);
+        let mapping = entry.at(parts)?;
+        let at = parts.within.checked_add(offset).ok_or(FaultKind::OutOfBounds)?;
+        match at.checked_add(len) {
+            Some(end) if end <= mapping.len => copy(mapping, at),
+            _ => Err(FaultKind::OutOfBounds),
+        }
     }
 }
 

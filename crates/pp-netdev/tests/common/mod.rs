@@ -7,6 +7,8 @@
     reason = "each test binary uses a part of it, and all of them have std"
 )]
 
+pub mod flows;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

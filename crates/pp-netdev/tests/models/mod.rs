@@ -16,10 +16,12 @@ mod bench;
 #[cfg_attr(not(all(loom, feature = "loom")), path = "engine_shuttle.rs")]
 mod engine;
 mod parties;
+mod restart;
 
 pub(crate) use bench::Size;
 pub(crate) use engine::thread;
 pub(crate) use parties::*;
+pub(crate) use restart::*;
 
 /// One execution of a model; says what it came to.
 pub(crate) type Body = fn() -> String;

@@ -1,13 +1,19 @@
 //! The driver's side of a receive queue: one pool, one ring.
 
+mod memory;
+mod restart;
+
 use std::num::NonZeroU32;
 
 use pp_core::{AllocError, DmaError, DmaRange, Host, PagePool};
-use pp_frag::{Frag, FragCache, FragError};
+use pp_frag::{FragCache, FragError};
 use thiserror::Error;
 
 use crate::buffer::Buffer;
-use crate::ring::{Cleaner, Completion, Left, PostError, Poster};
+use crate::ring::{Cleaner, Completed, Completion, Left, Poster};
+use memory::QueueMemory;
+use restart::{Draining, Restarts, Retired};
+pub use restart::{GRACE, RestartError, RestartFailed};
 
 /// Empty descriptors that are worth a refill; a ring shorter than four times that uses a quarter of its length.
 ///
@@ -106,17 +112,15 @@ impl RefillError {
 /// ```
 #[derive(Debug)]
 pub struct RxQueue {
-    // The ring before the pool, so that dropping the queue tells the device first. It only tells it: the device may be
-    // copying while the pool closes, which is safe because unmapping waits for the lock of the window's entry.
-    /// `None` once the queue was shut.
-    poster: Option<Poster>,
-    cleaner: Cleaner,
-    /// The page that fragments are being cut from.
-    cache: FragCache<Host>,
-    pool: PagePool<Host>,
+    memory: QueueMemory,
+    /// The ring it had before a restart, as long as there are packets in it.
+    draining: Option<Draining>,
+    /// The pools it had before, as long as pages of theirs are out.
+    retired: Vec<Retired>,
+    /// How to ask the device to change rings.
+    restarts: Option<Restarts>,
     buffers: Buffers,
     descriptors: u32,
-    posted: u32,
     refill_at: u32,
 }
 
@@ -124,22 +128,20 @@ impl RxQueue {
     /// A queue on the two driver ends of one ring. Nothing is posted yet.
     pub fn new(pool: PagePool<Host>, poster: Poster, cleaner: Cleaner) -> Self {
         let descriptors = poster.descriptors();
-        let refill_at = (descriptors / 4).clamp(1, REFILL_AT);
         RxQueue {
-            poster: Some(poster),
-            cleaner,
-            cache: FragCache::new(),
-            pool,
+            memory: QueueMemory::new(pool, poster, cleaner),
+            draining: None,
+            retired: Vec::new(),
+            restarts: None,
             buffers: Buffers::Pages,
             descriptors,
-            posted: 0,
-            refill_at,
+            refill_at: (descriptors / 4).clamp(1, REFILL_AT),
         }
     }
 
     /// The queue's pool.
     pub fn pool(&mut self) -> &mut PagePool<Host> {
-        &mut self.pool
+        &mut self.memory.pool
     }
 
     /// What is posted from the next refill on. Buffers of the other kind that are out come back as they are; no traffic
@@ -148,7 +150,7 @@ impl RxQueue {
         self.buffers = buffers;
         if buffers == Buffers::Pages {
             // The page it had was the only one that waits for more to be cut from it.
-            self.cache = FragCache::new();
+            self.memory.cache = FragCache::new();
         }
     }
 
@@ -159,7 +161,7 @@ impl RxQueue {
 
     /// Buffers that the device has, or has completed and we have not taken yet.
     pub fn posted(&self) -> u32 {
-        self.posted
+        self.memory.posted + self.draining.as_ref().map_or(0, |old| old.posted)
     }
 
     /// Posts buffers until the ring is full, if enough descriptors are empty to be worth it, and rings the doorbell.
@@ -170,95 +172,78 @@ impl RxQueue {
     ///
     /// [`RefillError`]; what was posted before it stays posted.
     pub fn refill(&mut self) -> Result<(), RefillError> {
-        let Some(poster) = &mut self.poster else { return Ok(()) };
-        if self.descriptors - self.posted < self.refill_at {
+        if !self.retired.is_empty() {
+            self.free_idle();
+        }
+        if self.descriptors - self.memory.posted < self.refill_at {
             return Ok(());
         }
-        let filled = loop {
-            if !poster.has_room() {
-                break Ok(());
-            }
-            let (buffer, room) = match self.buffers {
-                Buffers::Pages => match self.pool.alloc() {
-                    Ok(page) => (Buffer::Page(page), self.pool.page_bytes() as u32),
-                    Err(error) => break Err(error.into()),
-                },
-                Buffers::Split(size) => match self.cache.alloc(&mut self.pool, size.get() as usize) {
-                    // Not the true size, which differs from one to the next: what fits one must fit all.
-                    Ok(frag) => (Buffer::Part(frag.into_part()), size.get()),
-                    Err(error) => break Err(error.into()),
-                },
-            };
-            match poster.post(buffer, room, 0) {
-                Ok(()) => self.posted += 1,
-                Err(refused) => {
-                    // There was room and the length is the buffer's own, so it is for want of an address.
-                    let mapped = !matches!(refused, PostError::NotMapped(_));
-                    recycle(&mut self.pool, &mut self.cache, refused.into_buffer());
-                    break if mapped { Ok(()) } else { Err(RefillError::NotMapped) };
-                }
-            }
-        };
-        poster.kick();
-        filled
+        self.memory.fill(self.buffers)
     }
 
     /// Posts nothing any more: the device uses what it has and then leaves.
     pub fn shut(&mut self) {
-        self.poster = None;
+        self.memory.poster = None;
     }
 
     /// The next packet, in the order of the wire. Buffers that the device could not write go back into the pool.
     #[inline]
     pub fn receive(&mut self) -> Option<Received> {
+        if self.draining.is_some()
+            && let Some(received) = self.receive_from_old()
+        {
+            return Some(received);
+        }
         loop {
-            let completed = self.cleaner.take()?;
-            self.posted -= 1;
-            if completed.completion == Completion::Failed {
-                self.recycle(completed.buffer);
-                continue;
+            let completed = self.memory.cleaner.take()?;
+            self.memory.posted -= 1;
+            match Received::new(&self.memory.pool, completed) {
+                Ok(received) => return Some(received),
+                Err(failed) => self.recycle(failed),
             }
-            let range = DmaRange { offset: 0, len: completed.len as usize };
-            match &completed.buffer {
-                Buffer::Page(page) => self.pool.dma_sync_for_cpu(page, range),
-                Buffer::Part(part) => self.pool.dma_sync_part_for_cpu(part, range),
-            }
-            return Some(Received { buffer: completed.buffer, len: completed.len, mark: completed.mark });
         }
     }
 
-    /// Gives a packet's buffer straight back: what `XDP_DROP` does.
+    /// Gives a packet's buffer straight back: what `XDP_DROP` does. One of a pool that the queue had before goes to that one.
     #[inline]
     pub fn recycle(&mut self, buffer: Buffer) {
-        recycle(&mut self.pool, &mut self.cache, buffer);
+        self.memory.recycle(buffer);
     }
 
     /// Whether a packet, or a buffer that failed, waits to be taken.
     pub fn has_received(&self) -> bool {
-        self.cleaner.has_completed()
+        self.memory.cleaner.has_completed() || self.draining.as_ref().is_some_and(|old| old.cleaner.has_completed())
     }
 
     /// Whether and how the device left. To be asked before the last [`receive`](RxQueue::receive).
     pub fn device_left(&self) -> Option<Left> {
-        self.cleaner.device_left()
+        self.memory.cleaner.device_left()
     }
 
     /// Takes the buffers back that were posted and never used, and gives the pool back.
     ///
     /// The device must have left; buffers that a device still has go home when it leaves, by the shared path.
     pub fn close(mut self) -> PagePool<Host> {
-        while let Some(completed) = self.cleaner.take().or_else(|| self.cleaner.take_abandoned()) {
-            self.recycle(completed.buffer);
+        while let Some(received) = self.receive_from_old() {
+            self.recycle(received.buffer);
         }
-        self.pool
+        self.memory.close()
     }
 }
 
-/// Gives a buffer of either kind back on the consumer's side.
-#[inline]
-fn recycle(pool: &mut PagePool<Host>, cache: &mut FragCache<Host>, buffer: Buffer) {
-    match buffer {
-        Buffer::Page(page) => pool.recycle_direct(page),
-        Buffer::Part(part) => cache.recycle(pool, Frag::from(part)),
+impl Received {
+    /// What a completed descriptor brings, or the buffer that the device could not write.
+    #[inline]
+    fn new(pool: &PagePool<Host>, completed: Completed) -> Result<Self, Buffer> {
+        let Completed { buffer, len, mark, completion } = completed;
+        if completion == Completion::Failed {
+            return Err(buffer);
+        }
+        let range = DmaRange { offset: 0, len: len as usize };
+        match &buffer {
+            Buffer::Page(page) => pool.dma_sync_for_cpu(page, range),
+            Buffer::Part(part) => pool.dma_sync_part_for_cpu(part, range),
+        }
+        Ok(Received { buffer, len, mark })
     }
 }
