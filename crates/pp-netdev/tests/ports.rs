@@ -8,7 +8,7 @@ mod captures;
 
 use std::fs;
 use std::io;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::path::{Path, PathBuf};
 
 use captures::{Fraction, Order};
@@ -421,8 +421,8 @@ fn generated_frames_become_a_capture() {
     let file = files.0.path().join("gen.pcap");
     let port = OutPort::Pcap(file.clone());
     let mut sent = Vec::new();
-    let mut source = First(10, input.source());
-    let mut sink = input.sink(&port).unwrap();
+    let mut source = First(10, input.source(NonZeroU16::MIN));
+    let mut sink = input.sink(&port, NonZeroU16::MIN).unwrap();
     while let Some(frame) = source.next_frame().unwrap() {
         sent.push(frame.bytes.to_vec());
         sink.send_frame(frame).unwrap();

@@ -4,6 +4,7 @@
 //! costs ten stores whatever its size.
 
 use std::io;
+use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use crate::{Frame, FrameSource};
@@ -66,6 +67,7 @@ pub struct Generator {
     /// The UDP checksum's sum over everything but the number, not yet folded.
     sum: u32,
     number: u64,
+    flows: NonZeroU16,
 }
 
 // === impl FrameSize ===
@@ -110,11 +112,18 @@ impl Generator {
     /// Frames of `size` bytes, numbered from 0.
     #[must_use]
     pub fn new(size: FrameSize) -> Self {
+        Self::of_flows(size, NonZeroU16::MIN)
+    }
+
+    /// The same of so many flows in turns, which differ in their source port.
+    #[must_use]
+    pub fn of_flows(size: FrameSize, flows: NonZeroU16) -> Self {
         let frame = template(size);
-        // The pseudo header, the UDP header with its checksum still zero, the payload with its number still zero.
+        // The pseudo header, the UDP header with its checksum still zero, the payload with its number still zero. The source port
+        // is the first flow's.
         let udp_len = (frame.len() - UDP_AT) as u32;
         let sum = sum_of(&FROM_IP) + sum_of(&TO_IP) + u32::from(PROTOCOL_UDP) + udp_len + sum_of(&frame[UDP_AT..]);
-        Self { frame, sum, number: 0 }
+        Self { frame, sum, number: 0, flows }
     }
 }
 
@@ -125,7 +134,15 @@ impl FrameSource for Generator {
         self.number = number.wrapping_add(1);
         let bytes = number.to_be_bytes();
         self.frame[NUMBER_AT..NUMBER_AT + 8].copy_from_slice(&bytes);
-        let checksum = match !fold(self.sum + sum_of(&bytes)) {
+        let mut sum = self.sum + sum_of(&bytes);
+        if self.flows > NonZeroU16::MIN {
+            let flow = (number % u64::from(self.flows.get())) as u16;
+            let port = FROM_PORT.wrapping_add(flow);
+            self.frame[UDP_AT..UDP_AT + 2].copy_from_slice(&port.to_be_bytes());
+            // The first flow's is in the sum.
+            sum += u32::from(port) + u32::from(!FROM_PORT);
+        }
+        let checksum = match !fold(sum) {
             0 => 0xffff, // Zero would say "no checksum"; both mean zero in this arithmetic.
             sum => sum,
         };
@@ -179,12 +196,16 @@ mod tests {
 
     #[test]
     fn checksums_hold_at_every_size_and_number() {
-        for size in (60..200).chain([1513, 1514, 9000, 65_534, 65_535]) {
-            let mut generator = Generator::new(FrameSize::new(size).unwrap());
+        for (size, flows) in
+            (60..200).chain([1513, 1514, 9000, 65_534, 65_535]).flat_map(|size| [(size, 1), (size, u16::MAX)])
+        {
+            let mut generator = Generator::of_flows(FrameSize::new(size).unwrap(), NonZeroU16::new(flows).unwrap());
             for number in [0, 1, 0xffff, 0x1_0000, u64::MAX] {
                 generator.number = number;
                 let frame = generator.next_frame().unwrap().unwrap();
                 assert_eq!(frame.bytes.len(), size);
+                let port = FROM_PORT.wrapping_add((number % u64::from(flows)) as u16);
+                assert_eq!(frame.bytes[UDP_AT..UDP_AT + 2], port.to_be_bytes());
                 assert_eq!(frame.mark, number);
                 assert_eq!(frame.bytes[NUMBER_AT..NUMBER_AT + 8], number.to_be_bytes());
                 assert_eq!(fold(sum_of(&frame.bytes[IP_AT..UDP_AT])), 0xffff, "IP checksum at {size}");

@@ -1,6 +1,7 @@
 //! Ports, opened.
 
 use std::io;
+use std::num::NonZeroU16;
 
 use super::capture::{Capture, CaptureError, Repeat};
 use super::generator::{FrameSize, Generator};
@@ -56,25 +57,26 @@ impl Input {
         })
     }
 
-    /// The frames, from the first one.
+    /// The frames, from the first one. A generator makes up so many flows; a capture has its own.
     #[must_use]
-    pub fn source(&self) -> Box<dyn FrameSource> {
+    pub fn source(&self, flows: NonZeroU16) -> Box<dyn FrameSource> {
         match self {
-            Self::Generator(size) => Box::new(Generator::new(*size)),
+            Self::Generator(size) => Box::new(Generator::of_flows(*size, flows)),
             Self::Capture(capture, repeat) => Box::new(capture.source(*repeat)),
         }
     }
 
-    /// Opens `port` for the frames of this input: what a capture knows about them goes into the file as well.
+    /// Opens `port` for the frames of this input, which come through so many queues: what a capture knows about them goes into
+    /// the file as well.
     ///
     /// # Errors
     ///
     /// The file can't be written.
-    pub fn sink(&self, port: &OutPort) -> Result<Box<dyn FrameSink>, OutputError> {
+    pub fn sink(&self, port: &OutPort, queues: NonZeroU16) -> Result<Box<dyn FrameSink>, OutputError> {
         Ok(match (port, self) {
             (OutPort::Null, _) => Box::new(Null::default()),
             (OutPort::Pcap(file), Self::Generator(_)) => Box::new(StampSink::create(file)?),
-            (OutPort::Pcap(file), Self::Capture(capture, _)) => Box::new(capture.sink(file)?),
+            (OutPort::Pcap(file), Self::Capture(capture, _)) => Box::new(capture.sink_of_queues(file, queues)?),
         })
     }
 }

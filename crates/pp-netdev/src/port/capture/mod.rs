@@ -7,13 +7,14 @@
 
 mod error;
 mod format;
+mod lane;
 mod records;
 mod sink;
 mod source;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::num::NonZeroU64;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -173,7 +174,16 @@ impl Capture {
     ///
     /// As [`OutputFile::create`](super::OutputFile::create).
     pub fn sink(&self, file: &Path) -> Result<CaptureSink, OutputError> {
-        CaptureSink::create(self, file)
+        CaptureSink::create(self, file, NonZeroU16::MIN)
+    }
+
+    /// The same for frames that come through so many queues, each of which keeps their order.
+    ///
+    /// # Errors
+    ///
+    /// As [`OutputFile::create`](super::OutputFile::create).
+    pub fn sink_of_queues(&self, file: &Path, queues: NonZeroU16) -> Result<CaptureSink, OutputError> {
+        CaptureSink::create(self, file, queues)
     }
 
     fn records(&self) -> Records {

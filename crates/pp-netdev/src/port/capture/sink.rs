@@ -1,12 +1,15 @@
 //! A capture, written again.
 
 use std::io;
+use std::num::NonZeroU16;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use super::Capture;
 use super::error::CaptureError;
-use super::records::{Record, Records};
-use super::{Capture, Format};
+use super::lane::{Lane, Section, Step};
+use super::records::Record;
 use crate::port::output::{OutputError, OutputFile};
 use crate::{Frame, FrameSink};
 
@@ -14,62 +17,38 @@ use crate::{Frame, FrameSink};
 ///
 /// It reads the capture itself and goes on to the record of each frame: what is no packet is copied on the way, packets
 /// that did not arrive are left out. So frames must arrive in the order of their marks, though any may be missing.
+///
+/// Frames that came through several queues arrive in as many such orders, mixed. Each frame is then looked for by the *lane*, the
+/// reader, that is nearest before it: with as many lanes as queues there always is one (they are the piles of patience sorting). A
+/// packet that arrives when a later section of a pcapng file has begun finds the header and the interfaces of its own
+/// section written once more.
+///
 /// See [`Capture`](super::Capture).
 #[derive(Debug)]
 pub struct CaptureSink {
     capture: Capture,
-    records: Records,
-    /// Passes that came to their end.
-    passes: u64,
+    lanes: Vec<Lane>,
+    written: Written,
+}
+
+/// The file, and what it has come to.
+#[derive(Debug)]
+struct Written {
     output: OutputFile,
+    /// The section it is in, and how much of that one's head is there.
+    section: u64,
+    head: usize,
+    /// The furthest that any lane has come: a section, and bytes of its head.
+    newest: (u64, usize),
+    /// Records that are neither packets nor in a section's head.
+    others: u64,
 }
 
 impl CaptureSink {
-    pub(super) fn create(capture: &Capture, file: &Path) -> Result<Self, OutputError> {
-        let output = OutputFile::create(file)?;
-        Ok(Self { capture: capture.clone(), records: capture.records(), passes: 0, output })
-    }
-
-    /// The record of packet `mark`; everything between is copied if it is no packet.
-    fn seek(&mut self, mark: u64) -> io::Result<Record> {
-        loop {
-            match self.next()? {
-                Some(record) if record.frame.is_some() => match self.records.packets() - 1 {
-                    place if place < mark => {}
-                    place if place == mark => return Ok(record),
-                    _ => return Err(self.foreign(mark)),
-                },
-                Some(record) => self.output.write(self.records.bytes(record.whole))?,
-                None => {
-                    // Acquire: pairs with the Release in the source. A frame comes from the pass it is in at the latest,
-                    // so here it has found a packet where we see the end.
-                    if self.passes > self.capture.shared.passes.load(Ordering::Acquire) {
-                        return Err(self.capture.shared.changed().into());
-                    }
-                    self.rewind()?;
-                }
-            }
-        }
-    }
-
-    /// The next record; `None` at the end of a pass.
-    fn next(&mut self) -> Result<Option<Record>, CaptureError> {
-        let shared = &self.capture.shared;
-        let record = self.records.next().map_err(|error| shared.explain(error))?;
-        if record.is_none() {
-            shared.compare(self.records.pass())?;
-            self.passes += 1;
-        }
-        Ok(record)
-    }
-
-    /// Begins again. Sections of pcapng may follow each other; the header of a pcap file stands at its beginning alone.
-    fn rewind(&mut self) -> Result<(), CaptureError> {
-        self.records.rewind();
-        match self.capture.format() {
-            Format::Pcap => self.next().map(drop),
-            Format::PcapNg => Ok(()),
-        }
+    pub(super) fn create(capture: &Capture, file: &Path, lanes: NonZeroU16) -> Result<Self, OutputError> {
+        let written = Written { output: OutputFile::create(file)?, section: 0, head: 0, newest: (0, 0), others: 0 };
+        let lanes = (0..lanes.get()).map(|_| Lane::new(capture)).collect();
+        Ok(Self { capture: capture.clone(), lanes, written })
     }
 
     fn foreign(&self, mark: u64) -> io::Error {
@@ -77,31 +56,82 @@ impl CaptureSink {
     }
 }
 
+/// Brings `lane` to the record of packet `mark`, which it has not passed; everything between is copied if it is no packet.
+fn seek(lane: &mut Lane, written: &mut Written, mark: u64) -> io::Result<Record> {
+    loop {
+        match lane.step()? {
+            Step::Packet(record) if lane.at() - 1 == mark => return Ok(record),
+            Step::Packet(_) => {}
+            Step::Head => written.head(lane.section())?,
+            Step::Other { place, record } => written.other(lane, place, record.whole)?,
+            Step::End => lane.rewind()?,
+        }
+    }
+}
+
+impl Written {
+    /// Sees to it that the file is in this section, with all of the head that is known here.
+    fn enter(&mut self, section: &Section) -> io::Result<()> {
+        let there = if self.section == section.number { self.head } else { 0 };
+        if let Some(missing) = section.head.get(there..).filter(|missing| !missing.is_empty()) {
+            self.output.write(missing)?;
+            (self.section, self.head) = (section.number, section.head.len());
+        }
+        Ok(())
+    }
+
+    /// Writes the head of a section, or more of it, unless another lane came by before.
+    fn head(&mut self, section: &Section) -> io::Result<()> {
+        let at = (section.number, section.head.len());
+        if at > self.newest {
+            self.newest = at;
+            self.enter(section)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is no packet, unless another lane came by before.
+    fn other(&mut self, lane: &Lane, place: u64, record: Range<usize>) -> io::Result<()> {
+        if place == self.others {
+            self.enter(lane.section())?;
+            self.output.write(lane.records.bytes(record))?;
+            self.others += 1;
+        }
+        Ok(())
+    }
+}
+
 impl FrameSink for CaptureSink {
     fn send_frame(&mut self, frame: Frame<'_>) -> io::Result<()> {
-        let Record { whole, frame: Some(place) } = self.seek(frame.mark)? else { return Err(self.foreign(frame.mark)) };
-        if place.len() != frame.bytes.len() {
+        let before = self.lanes.iter_mut().filter(|lane| lane.at() <= frame.mark);
+        let Some(lane) = before.max_by_key(|lane| lane.at()) else { return Err(self.foreign(frame.mark)) };
+        let Record { whole, frame: place } = seek(lane, &mut self.written, frame.mark)?;
+        let Some(place) = place.filter(|place| place.len() == frame.bytes.len()) else {
             return Err(self.foreign(frame.mark));
-        }
-        self.output.write(self.records.bytes(whole.start..place.start))?;
-        self.output.write(frame.bytes)?;
-        self.output.write(self.records.bytes(place.end..whole.end))?;
+        };
+        self.written.enter(lane.section())?;
+        self.written.output.write(lane.records.bytes(whole.start..place.start))?;
+        self.written.output.write(frame.bytes)?;
+        self.written.output.write(lane.records.bytes(place.end..whole.end))?;
         Ok(())
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        let Some(lane) = self.lanes.iter_mut().max_by_key(|lane| lane.at()) else { return Ok(()) };
         // Nothing arrived: the header at least, so that it is a capture of no packets and not an empty file.
-        let mut header = self.records.packets() == 0;
+        let mut header = lane.at() == 0;
         // Pairs with the store of the source. Where the source was stopped, so is the copy.
         let ended = self.capture.shared.ended.load(Ordering::Acquire);
         while header || ended {
-            let Some(record) = self.next()? else { break };
-            if record.frame.is_none() {
-                self.output.write(self.records.bytes(record.whole))?;
+            match lane.step()? {
+                Step::End => break,
+                Step::Packet(_) => {}
+                Step::Head => self.written.head(lane.section())?,
+                Step::Other { place, record } => self.written.other(lane, place, record.whole)?,
             }
             header = false;
         }
-        self.output.finish()?;
+        self.written.output.finish()?;
         Ok(())
     }
 }
