@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ const IN: &str = "Where packets come from: gen[:SIZE] or pcap:FILE [default: a c
 
 const PORTS: &str = "\
 Ports:
-  gen[:SIZE]   frames of SIZE bytes made up on the spot, numbered Ethernet/IPv4/UDP (only --in; SIZE 60 unless given)
+  gen[:SIZE]   frames of SIZE bytes made up on the spot, numbered Ethernet/IPv4/UDP (only --in; SIZE 60 unless given);
+               of one flow, with several queues of 16 flows for each
   pcap:FILE    a pcap or pcapng file; on the way out in the format, and with the times, that came in
   null         counts and forgets (only --out)
 
@@ -37,6 +38,10 @@ Ports:
 An output has its name when it is complete. Until then it is .NAME.*.part beside it, which kill -9 can leave behind.
 
 Dropped are the packets that came in and did not go out: by the verdict, or because they fit no buffer.
+
+With --queues a packet's flow, its addresses and ports, says which queue it goes through; what has no addresses goes through the
+first. Packets of a flow keep their order, those of different flows may change places, in an output file as well.
+A fragment has no ports, so it may go another way than the whole packets of its flow.
 
 Ctrl-C, SIGTERM and SIGHUP end a run in good order. A reader of the output that does not read holds that up, and
 --seconds as well; a second Ctrl-C, a second later or more, ends at once and leaves no output.
@@ -75,7 +80,12 @@ pub(crate) struct ForwardArgs {
     #[arg(long, value_name = "N", value_parser = times)]
     pub(crate) repeat: Option<NonZeroU64>,
 
-    /// Pages that the pool's ring has places for, from 64 to 16384
+    /// Spread the flows over so many queues, from 1 to 16, each with a thread, a pool and a provider of its own; packets of different
+    /// flows may change places then
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) queues: Queues,
+
+    /// Pages that the pool's ring has places for, from 64 to 16384; each queue's
     #[arg(long, value_name = "N", default_value = "1024")]
     pub(crate) pool_size: Pages,
 
@@ -88,7 +98,7 @@ pub(crate) struct ForwardArgs {
     #[arg(long, value_name = "BYTES")]
     pub(crate) split: Option<SplitSize>,
 
-    /// The most pages the pool may have from its provider at any time
+    /// The most pages the pool may have from its provider at any time; each queue's
     #[arg(long, value_name = "PAGES")]
     pub(crate) limit: Option<Pages>,
 
@@ -121,6 +131,10 @@ pub(crate) enum ActionName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seconds(pub(crate) Duration);
 
+/// How many queues the devices have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Queues(NonZeroU16);
+
 /// A number of pages, not yet held against anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pages(pub(crate) u64);
@@ -140,6 +154,8 @@ pub(crate) enum ValueError {
     Seconds,
     #[error("no number that can be counted to; give a whole number from 1 to 18446744073709551615")]
     Times,
+    #[error("no number of queues that the devices can have; give a whole number from 1 to {}", Queues::MOST)]
+    Queues,
     #[error("no number of pages; give a whole number over 0 that fits into this machine's addresses")]
     Pages,
     #[error("no number of bytes that fits into this machine's addresses; give a power of two from 2048 to 65536")]
@@ -169,6 +185,25 @@ impl FromStr for Seconds {
             .filter(|duration| !duration.is_zero())
             .map(Self)
             .ok_or(ValueError::Seconds)
+    }
+}
+
+// === impl Queues ===
+
+impl Queues {
+    /// More would not be used: each is two threads of this machine.
+    const MOST: u16 = 16;
+
+    pub(crate) fn get(self) -> NonZeroU16 {
+        self.0
+    }
+}
+
+impl FromStr for Queues {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        text.parse().ok().filter(|queues: &NonZeroU16| queues.get() <= Self::MOST).map(Self).ok_or(ValueError::Queues)
     }
 }
 
@@ -246,6 +281,16 @@ mod tests {
             ("99999999999999999999999", ValueError::Unaddressable),
         ] {
             assert_eq!(text.parse::<PageSize>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn queues_are_one_to_sixteen() {
+        for (text, queues) in [("1", 1), ("2", 2), ("16", 16)] {
+            assert_eq!(text.parse::<Queues>().unwrap().get().get(), queues);
+        }
+        for text in ["0", "17", "-1", "", "two", "1.5", "65536"] {
+            assert_eq!(text.parse::<Queues>(), Err(ValueError::Queues), "{text}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File, Metadata};
 use std::hint::black_box;
 use std::io::{self, Write};
+use std::num::NonZeroU16;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -10,7 +11,8 @@ use std::sync::Arc;
 
 use pp_core::{DmaDirection, Host, PagePool, PoolBuilder, PoolHandle};
 use pp_netdev::port::OutPort;
-use pp_netdev::{Action, Buffers, DmaWindow, ForwardConfig, Forwarder, Phase, StopFlag};
+use pp_netdev::steer::SteeringTable;
+use pp_netdev::{Action, Buffers, DmaWindow, ForwardConfig, ForwardError, Forwarder, Phase, StopFlag};
 use pp_provider_buddy::Buddy;
 use pp_provider_passthrough::PassThrough;
 
@@ -50,25 +52,14 @@ pub(crate) fn run(args: &ForwardArgs) -> Result<(), Failure> {
 }
 
 fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Failure> {
-    headroom()?;
-    let window = Arc::new(DmaWindow::new(sizes.pages, sizes.page)?);
-    let builder = builder(args.provider, sizes)?;
-    // The pages are there; what describes them is not.
-    headroom()?;
-    let mut builder = builder
-        .name("rx0")
-        .pool_size(sizes.pool)
-        .cache(CACHE)
-        .returners(1, BAG)
-        .dma(Arc::clone(&window), DmaDirection::Bidirectional);
-    if let Some(limit) = sizes.limit {
-        builder = builder.limit(limit);
-    }
-    let mut pool = builder.build()?;
-    warm_up(&mut pool, sizes.outside);
+    headroom(sizes)?;
+    let window = Arc::new(DmaWindow::new(sizes.all_pages(), sizes.page)?);
+    let pools = (0..sizes.queues.get())
+        .map(|queue| pool(args.provider, sizes, queue, &window))
+        .collect::<Result<Vec<_>, _>>()?;
     // What was fetched may have been the last there is.
-    headroom()?;
-    let handle = pool.handle();
+    headroom(sizes)?;
+    let handles: Vec<_> = pools.iter().map(PagePool::handle).collect();
 
     let stop = StopFlag::new();
     signals::stop_on_ctrl_c(&stop).map_err(Failure::Signals)?;
@@ -86,16 +77,18 @@ fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Fail
     config.stop = stop;
 
     // The source first: what is wrong with it should leave no trace where the output would go.
-    let mut source = plan.input.source();
-    let mut sink = plan.input.sink(&args.output)?;
+    let mut source = plan.input.source(flows(sizes.queues));
+    let mut sink = plan.input.sink(&args.output, sizes.queues)?;
     let action = match args.action {
         ActionName::Forward => Action::Forward,
         ActionName::Drop => Action::Drop,
         ActionName::SwapMac => Action::SwapMac,
     };
-    headroom()?;
+    headroom(sizes)?;
     let progress = Progress::new(plan.total());
-    let result = Forwarder::new(pool, window, action, config).run(&mut *source, &mut *sink, |seen| {
+    let pools = pools.into_iter().map(|pool| (pool, action));
+    let forwarder = Forwarder::with_queues(pools, SteeringTable::new(sizes.queues), window, config);
+    let result = forwarder.map_err(ForwardError::from)?.run(&mut *source, &mut *sink, |seen| {
         let traffic = &seen.traffic;
         progress.show(Sight {
             packets_in: traffic.packets_in,
@@ -104,7 +97,32 @@ fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Fail
         });
     });
     progress.finish();
-    Ok(to_report(&result?, &handle))
+    Ok(to_report(&result?, &handles))
+}
+
+/// The pool of one queue, with the pages that it will need.
+fn pool(provider: ProviderName, sizes: Sizes, queue: u16, window: &Arc<DmaWindow>) -> Result<PagePool, Failure> {
+    let builder = builder(provider, sizes)?;
+    // The pages are there; what describes them is not.
+    headroom(sizes)?;
+    let mut builder = builder
+        .name(&format!("rx{queue}"))
+        .pool_size(sizes.pool)
+        .cache(CACHE)
+        .returners(1, BAG)
+        .dma(Arc::clone(window), DmaDirection::Bidirectional);
+    if let Some(limit) = sizes.limit {
+        builder = builder.limit(limit);
+    }
+    let mut pool = builder.build()?;
+    warm_up(&mut pool, sizes.outside);
+    Ok(pool)
+}
+
+/// How many flows a generator makes up: enough that each queue has some, and one where they would make no difference.
+fn flows(queues: NonZeroU16) -> NonZeroU16 {
+    const A_QUEUE: u16 = 16;
+    if queues == NonZeroU16::MIN { queues } else { queues.saturating_mul(NonZeroU16::new(A_QUEUE).unwrap_or(queues)) }
 }
 
 /// Fetches as many pages as can ever be outside at once, and puts them into the pool. The fullest moment comes by chance,
@@ -120,12 +138,15 @@ fn warm_up(pool: &mut PagePool<Host>, pages: usize) {
 
 /// Whether there is memory for the stacks of the threads, and for what they and this one allocate: asked in time, before
 /// and after everything large, because who finds none for something small can only abort.
-fn headroom() -> Result<(), Failure> {
+fn headroom(sizes: Sizes) -> Result<(), Failure> {
     // More than the 32 MiB from which on glibc gives back to the system what it is given back: kept by the allocator, the
     // room would be none for stacks.
     const MIB: usize = 40;
+    // Two more threads, each with its stack and the allocator's first page of its own.
+    const MIB_A_QUEUE: usize = 8;
+    let mib = MIB + MIB_A_QUEUE * usize::from(sizes.queues.get() - 1);
     let mut room = Vec::<u8>::new();
-    room.try_reserve_exact(MIB << 20).map_err(|_| Failure::Headroom { mib: MIB })?;
+    room.try_reserve_exact(mib << 20).map_err(|_| Failure::Headroom { mib })?;
     // Asked for and not used, it might not be asked for.
     black_box(&room);
     Ok(())
@@ -142,12 +163,13 @@ fn builder(provider: ProviderName, sizes: Sizes) -> Result<PoolBuilder<Host>, Fa
     })
 }
 
-fn to_report(run: &pp_netdev::Report, handle: &PoolHandle<Host>) -> Report {
+fn to_report(run: &pp_netdev::Report, handles: &[PoolHandle<Host>]) -> Report {
     let traffic = &run.traffic;
-    let pools = run.pools.iter().map(|pool| {
+    let page_bytes = handles.first().map_or(0, PoolHandle::page_bytes);
+    let pools = run.pools.iter().zip(handles).map(|(pool, handle)| {
         let stats = &pool.stats;
         PoolReport {
-            id: handle.id() as u64,
+            id: pool.id as u64,
             name: pool.name.clone(),
             provider: pool.provider.name,
             page_size: handle.page_bytes(),
@@ -187,7 +209,7 @@ fn to_report(run: &pp_netdev::Report, handle: &PoolHandle<Host>) -> Report {
         bytes: traffic.bytes_in,
         seconds: run.seconds,
         mpps: mpps(traffic.packets_in, run.seconds),
-        phases: run.phases.iter().map(|phase| phase_to_report(phase, handle.page_bytes())).collect(),
+        phases: run.phases.iter().map(|phase| phase_to_report(phase, page_bytes)).collect(),
         pools: pools.collect(),
     }
 }

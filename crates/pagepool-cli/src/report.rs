@@ -21,7 +21,7 @@ pub(crate) struct Report {
     pub(crate) mpps: f64,
     /// The run by the kind of its buffers: one phase, or with `--split` two.
     pub(crate) phases: Vec<PhaseReport>,
-    /// The pools, as they were before they were torn down.
+    /// The pools, one a queue, as they were before they were torn down.
     pub(crate) pools: Vec<PoolReport>,
 }
 

@@ -1,10 +1,10 @@
 //! How many pages there are, and where they can be at once.
 //!
-//! One pool feeds both devices. A page is in the receive ring, in the transmit ring, in the pool's cache, in its ring, in
+//! One pool a queue feeds both devices. A page is in the receive ring, in the transmit ring, in the pool's cache, in its ring, in
 //! the bag of the thread that cleans up after transmission, or in somebody's hands; all of these are bounded, so the
 //! provider never needs more than their sum.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use crate::args::ForwardArgs;
 use crate::failure::Failure;
@@ -23,9 +23,10 @@ const LARGEST_RING: u64 = 512;
 /// Places in a pool's ring at most, as in the kernel.
 const LARGEST_POOL: u64 = 16384;
 
-/// The sizes of a run.
+/// The sizes of a run: how many queues, and what each of them has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sizes {
+    pub(crate) queues: NonZeroU16,
     /// Places in the pool's ring.
     pub(crate) pool: usize,
     /// Descriptors in each of the devices' rings.
@@ -67,6 +68,7 @@ impl Sizes {
         let pool = pages as usize;
         let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(Self {
+            queues: args.queues.get(),
             pool,
             outside: (2 * ring as usize + BAG).min(limit.unwrap_or(usize::MAX)),
             // The conversion can't fail: from 32 to 512.
@@ -76,6 +78,11 @@ impl Sizes {
             limit,
             split,
         })
+    }
+
+    /// Pages that there can be at once in all queues.
+    pub(crate) fn all_pages(&self) -> usize {
+        self.pages * usize::from(self.queues.get())
     }
 }
 

@@ -39,14 +39,16 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
         }
     }
 
-    let names = report.pools.iter().map(|pool| format!("pool {} ({})", pool.id, pool.name));
-    let mut pools = new_table(&[]);
-    pools.set_header(std::iter::once(String::new()).chain(names));
-    for (name, value) in ROWS {
-        pools.add_row(std::iter::once((*name).to_owned()).chain(report.pools.iter().map(value)));
+    for pools in report.pools.chunks(COLUMNS) {
+        let names = pools.iter().map(|pool| format!("pool {} ({})", pool.id, pool.name));
+        let mut table = new_table(&[]);
+        table.set_header(std::iter::once(String::new()).chain(names));
+        for (name, value) in ROWS {
+            table.add_row(std::iter::once((*name).to_owned()).chain(pools.iter().map(value)));
+        }
+        align(&mut table, 1);
+        writeln!(out, "{table}")?;
     }
-    align(&mut pools, 1);
-    writeln!(out, "{pools}")?;
     if report.too_long > 0 {
         let packets = if report.too_long == 1 { "packet" } else { "packets" };
         let page = report.pools.first().map_or(0, |pool| pool.page_size);
@@ -72,6 +74,9 @@ fn phase_row(phase: &PhaseReport) -> [String; 6] {
         count(phase.most_bytes / 1024),
     ]
 }
+
+/// Pools beside each other, so that a table fits a terminal of 100 columns; the next ones come below.
+const COLUMNS: usize = 4;
 
 type Row = (&'static str, fn(&PoolReport) -> String);
 

@@ -69,6 +69,10 @@ fn values_that_an_option_cannot_have() {
         (["--split", "99999999999"], "no size that a fragment can have"),
         (["--split", "2k"], "no size that a fragment can have"),
         (["--split", "4097"], "fragments of 4097 bytes do not fit a page of 4096; give --split 4096 or less"),
+        (["--queues", "0"], "no number of queues that the devices can have; give a whole number from 1 to 16"),
+        (["--queues", "17"], "no number of queues that the devices can have"),
+        (["--queues", "-1"], "no number of queues that the devices can have"),
+        (["--queues", "all"], "no number of queues that the devices can have"),
         (["--limit", "0"], "no number of pages"),
         (["--limit", "100"], "a limit of 100 pages is too small, the receive ring alone holds 512; give --limit 512"),
         (["--count", "0"], "no number that can be counted to; give a whole number from 1"),
@@ -237,6 +241,7 @@ fn a_full_disk_leaves_no_partial_file() {
 fn without_memory_there_is_a_sentence_too() {
     no_memory("", (12_000..160_000).step_by(2_000));
     no_memory("--pool-size 16384", (12_000..250_000).step_by(14_000));
+    no_memory("--queues 16", (20_000..900_000).step_by(55_000));
     no_memory("--provider passthrough", (12_000..150_000).step_by(3_000));
 }
 

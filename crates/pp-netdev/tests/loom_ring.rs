@@ -111,11 +111,13 @@ model!(
 );
 
 // A queue is restarted while a page of the old pool comes back from elsewhere: how it went, in which pool's pages the frame
-// came, and whether the late page found the old pool open. The device may be gone before it is asked.
+// came, and whether the late page found the old pool open. The device may be gone before it is asked. A restart is some hundred
+// steps of three threads: two preemptions are what can be explored of these models, in a minute.
 model!(
     loom_restart_late_return,
     loom_restart_late_return_mutants,
     || restart(1, Reachable::Yes, Elsewhere::APage),
+    preemptions: 2,
     [
         "gone: 1 old, 0 new, late page after the close",
         "gone: 1 old, 0 new, late page before the close",
@@ -130,6 +132,7 @@ model!(
     loom_restart_of_a_full_ring,
     loom_restart_of_a_full_ring_mutants,
     || restart(2, Reachable::Yes, Elsewhere::Nothing),
+    preemptions: 2,
     ["restarted: 0 old, 2 new", "restarted: 1 old, 1 new"],
     ["a request that is counted before it is made", "a request that is not counted", "a start that does not wait"]
 );
@@ -139,6 +142,7 @@ model!(
     loom_restart_refused,
     loom_restart_refused_mutants,
     || restart(1, Reachable::No, Elsewhere::Nothing),
+    preemptions: 2,
     ["gone: 1 old, 0 new", "refused: 1 old, 0 new"],
     ["a failed start that does not go back"]
 );

@@ -92,7 +92,12 @@ pub fn check_laws(report: &Value) {
     assert!(received <= number(&report["packets_in"]) && received >= number(&report["packets_out"]), "{report:#}");
     let pools = report["pools"].as_array().unwrap();
     assert!(!pools.is_empty());
-    for pool in pools {
+    let mut ids: Vec<_> = pools.iter().map(|pool| number(&pool["id"])).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), pools.len(), "a pool each: {report:#}");
+    for (queue, pool) in pools.iter().enumerate() {
+        assert_eq!(pool["name"], format!("rx{queue}"));
+        assert_eq!(pool["page_size"], pools[0]["page_size"]);
         assert_eq!(
             keys(pool),
             "alloc fragmentation_index id in_use inflight limit limit_hits lost name page_size posted provider \

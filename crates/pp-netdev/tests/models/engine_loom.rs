@@ -9,10 +9,11 @@ const PREEMPTIONS: usize = 3;
 /// Loom's own limit of 1,000 branches is near for bodies that wait.
 const BRANCHES: usize = 20_000;
 
-/// Runs `body` in every execution within the bound.
-pub(super) fn explore(body: impl Fn() + Send + Sync + 'static) {
+/// Runs `body` in every execution within the bound, or within `preemptions` if those are fewer.
+pub(super) fn explore(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound.get_or_insert(PREEMPTIONS);
+    let bound = builder.preemption_bound.unwrap_or(PREEMPTIONS);
+    builder.preemption_bound = Some(bound.min(preemptions));
     if std::env::var_os("LOOM_MAX_BRANCHES").is_none() {
         builder.max_branches = BRANCHES;
     }

@@ -12,7 +12,7 @@ const ITERATIONS: usize = 2_000;
 const DEPTH: usize = 3;
 
 /// Runs `body` under random schedules and under ones that favour few, badly placed preemptions.
-pub(super) fn explore(body: impl Fn() + Send + Sync + 'static) {
+pub(super) fn explore(_preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
     let asked = std::env::var("SHUTTLE_ITERATIONS").ok().and_then(|text| text.parse().ok());
     let iterations = asked.unwrap_or(ITERATIONS);
     let body = Arc::new(body);

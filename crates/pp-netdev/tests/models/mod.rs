@@ -29,11 +29,11 @@ pub(crate) type Body = fn() -> String;
 /// How often each outcome was seen.
 type Seen = Arc<Mutex<BTreeMap<String, u64>>>;
 
-/// Runs `body` in all the executions of the engine, and returns how many there were and what they came to.
-fn explore(body: Body) -> (u64, BTreeMap<String, u64>) {
+/// Runs `body` in all the executions of the engine, of so many preemptions at most where it counts them, and returns how many there were and what they came to.
+fn explore(body: Body, preemptions: usize) -> (u64, BTreeMap<String, u64>) {
     let seen = Seen::default();
     let record = seen.clone();
-    engine::explore(move || {
+    engine::explore(preemptions, move || {
         let outcome = body();
         *record.lock().unwrap().entry(outcome).or_default() += 1;
     });
@@ -42,9 +42,9 @@ fn explore(body: Body) -> (u64, BTreeMap<String, u64>) {
 }
 
 /// Runs a model that must pass, with exactly these outcomes among its executions.
-pub(crate) fn must_pass(name: &str, body: Body, expected: &[&str]) {
+pub(crate) fn must_pass(name: &str, body: Body, preemptions: usize, expected: &[&str]) {
     let start = Instant::now();
-    let (executions, seen) = explore(body);
+    let (executions, seen) = explore(body, preemptions);
     println!("{name}: {executions} executions in {:.1?}, {seen:?}", start.elapsed());
     assert!(executions > 1, "{name}: nothing was explored");
     let fits = seen.keys().all(|outcome| expected.contains(&outcome.as_str()));
@@ -61,14 +61,14 @@ const FOUND: i32 = 77;
 ///
 /// Each in a process of its own, which ends where the model fails: unwinding would drop the ends that other modelled
 /// threads hold, outside of any execution, and abort.
-pub(crate) fn must_fail(test: &str, body: Body, defects: &[&'static str]) {
+pub(crate) fn must_fail(test: &str, body: Body, preemptions: usize, defects: &[&'static str]) {
     if let Ok(wanted) = std::env::var(DEFECT) {
         let defect = defects.iter().find(|defect| **defect == wanted).expect("one of this test's defects");
         std::panic::set_hook(Box::new(|info| {
             println!("found: {}", info.payload_as_str().unwrap_or_default().lines().next().unwrap_or_default());
             std::process::exit(FOUND);
         }));
-        let (executions, _) = Mutant::Named(defect).run(|| explore(body));
+        let (executions, _) = Mutant::Named(defect).run(|| explore(body, preemptions));
         println!("found: nothing in {executions} executions");
         return;
     }
@@ -84,17 +84,21 @@ pub(crate) fn must_fail(test: &str, body: Body, defects: &[&'static str]) {
     }
 }
 
-/// Two tests of one body: it passes with these outcomes, and with each of these defects it fails.
+/// Two tests of one body: it passes with these outcomes, and with each of these defects it fails. A body of many steps says how many
+/// preemptions are enough.
 macro_rules! model {
     ($passes:ident, $fails:ident, $body:expr, [$($outcome:literal),+ $(,)?], [$($defect:literal),+ $(,)?]) => {
+        model!($passes, $fails, $body, preemptions: usize::MAX, [$($outcome),+], [$($defect),+]);
+    };
+    ($passes:ident, $fails:ident, $body:expr, preemptions: $preemptions:expr, [$($outcome:literal),+ $(,)?], [$($defect:literal),+ $(,)?]) => {
         #[test]
         fn $passes() {
-            models::must_pass(stringify!($passes), $body, &[$($outcome),+]);
+            models::must_pass(stringify!($passes), $body, $preemptions, &[$($outcome),+]);
         }
 
         #[test]
         fn $fails() {
-            models::must_fail(stringify!($fails), $body, &[$($defect),+]);
+            models::must_fail(stringify!($fails), $body, $preemptions, &[$($defect),+]);
         }
     };
 }
