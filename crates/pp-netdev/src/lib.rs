@@ -14,6 +14,8 @@
 //! | [`Program`], [`Action`] | what is done with a packet | an XDP program |
 //! | [`Forwarder`] | all of it, from a [`FrameSource`] to a [`FrameSink`] | - |
 //!
+//! `examples/driver.rs` is a whole driver, from registration to unload; [`converting`] shows a receive loop before and after.
+//!
 //! ```text
 //!              post / receive           send               complete
 //! FrameSource --> RxDevice --> RxQueue --> Napi --> TxQueue --> TxDevice --> FrameSink
@@ -34,6 +36,8 @@ compile_error!(
 mod bell;
 mod buffer;
 mod control;
+#[cfg(doc)]
+pub mod converting;
 mod counters;
 mod forward;
 mod frame;
