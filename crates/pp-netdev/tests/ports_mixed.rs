@@ -1,6 +1,6 @@
 //! Frames of a capture that came through several queues: each order by itself, the orders mixed. Every packet finds its record,
 //! and the file stays one that others can read.
-#![allow(clippy::std_instead_of_core, reason = "as in the crate")]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "as in the crate")]
 
 #[path = "support/captures.rs"]
 #[allow(dead_code, unreachable_pub, reason = "Shared with other tests, which use the rest.")]
