@@ -18,8 +18,8 @@ use pp_core::{DmaDirection, Home, PagePool, PoolState};
 use pp_netdev::ring::{Bells, Left, ring};
 use pp_netdev::steer::{Match, SteeringTable};
 use pp_netdev::{
-    Bell, Buffers, DmaWindow, Frame, FrameSource, GateError, Live, OnNoBuffer, Received, RefillError, RestartError,
-    RestartFailed, RxDevice, RxQueue, StopFlag,
+    Bell, Buffers, DmaWindow, Frame, FrameSource, GRACE, GateError, Live, OnNoBuffer, Received, RefillError,
+    RestartError, RestartFailed, RxDevice, RxQueue, StopFlag,
 };
 
 const UNITS: usize = 64;
@@ -259,6 +259,25 @@ fn late_returns_from_the_same_thread_bring_the_old_pool_to_nothing() {
         bench.heaps[1] = heap;
         bench.end();
     }
+}
+
+#[test]
+fn a_replaced_pool_waits_for_its_pages_no_longer_than_its_grace() {
+    let mut bench = Bench::new();
+    bench.send(1, 1);
+    let kept = bench.receive(1);
+    let (heap, new) = pool("new", &bench.window);
+    let old = bench.restart(new, 2, LONG).unwrap();
+    bench.queues[1].refill().unwrap();
+    assert_eq!((bench.queues[1].retired(), old.state()), (1, PoolState::Open));
+    thread::sleep(GRACE);
+    bench.queues[1].refill().unwrap();
+    assert_eq!((bench.queues[1].retired(), old.state(), old.inflight()), (0, PoolState::Closing, 1));
+    bench.queues[1].recycle(kept.buffer);
+    assert_eq!((old.state(), bench.heaps[1].free_units()), (PoolState::Closed, UNITS));
+    bench.check_both("new");
+    bench.heaps[1] = heap;
+    bench.end();
 }
 
 #[test]
