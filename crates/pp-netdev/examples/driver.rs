@@ -24,7 +24,10 @@ use pp_netdev::steer::SteeringTable;
 use pp_netdev::{
     Bell, Buffer, DmaWindow, Frame, FrameSource, NAPI_BUDGET, OnNoBuffer, QueuesError, RxDevice, StopFlag, Verdict,
 };
+use pp_xdp::{Memory, RegError, Registry, RxqInfo, RxqParams};
 
+/// The device's number.
+const IFINDEX: u32 = 1;
 /// Descriptors of the receive ring.
 const RING: NonZeroU32 = NonZeroU32::new(128).unwrap();
 /// Bytes before the payload: two addresses and a type (`ETH_HLEN`).
@@ -39,6 +42,7 @@ pub(crate) struct Packet {
 /// One receive queue.
 struct Driver {
     pool: PagePool<Host>,
+    rxq: RxqInfo,
     poster: Poster,
     cleaner: Cleaner,
     up: mpsc::Sender<Packet>,
@@ -62,6 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 impl Driver {
     /// Registers the queue: what fails takes back what came before it, in the opposite order.
     fn open(
+        registry: &Registry,
         window: &Arc<DmaWindow>,
         bells: Bells,
         up: mpsc::Sender<Packet>,
@@ -74,14 +79,15 @@ impl Driver {
             .dma_sync(0, 4096)
             .build()?;
 
-        // ---------------------------------------------------------------------------------------------------------------
-        // 2. xdp_rxq_info_reg: the queue becomes known, under its device and its index.      Both come with the crate
-        // 3. xdp_rxq_info_reg_mem_model: its frames are known to be this pool's. If it        pp-xdp, here, as two calls
-        //    fails, 2 is taken back; the pool goes with the error, as with any other.         and a field of `Driver`.
-        // ---------------------------------------------------------------------------------------------------------------
+        // 2. xdp_rxq_info_reg: the queue becomes known, under its device and its index.
+        let mut rxq = RxqInfo::new();
+        rxq.reg(RxqParams::new(IFINDEX, 0))?;
+        // 3. xdp_rxq_info_reg_mem_model: its frames are known to be this pool's. If it fails, 2 is taken back by the drop of
+        //    `rxq`, and the pool goes with the error, as with any other.
+        rxq.reg_mem_model(registry, pool.model())?;
 
         let (poster, device, cleaner) = ring(RING, bells);
-        let mut driver = Driver { pool, poster, cleaner, up, counts: Counts::default() };
+        let mut driver = Driver { pool, rxq, poster, cleaner, up, counts: Counts::default() };
         // The ring is full before the device may begin.
         driver.refill();
         Ok((driver, device))
@@ -135,18 +141,17 @@ impl Driver {
     }
 
     /// Unloads the driver, with pages still in the stack's hands. The device has left.
-    fn unload(mut self) -> (Counts, Shutdown<Host>) {
+    fn unload(mut self) -> Result<(Counts, Shutdown<Host>), RegError> {
         // What was posted and never used: page_pool_put_full_page(pool, page, false), for each.
         while let Some(completed) = self.cleaner.take().or_else(|| self.cleaner.take_abandoned()) {
             drop(completed.buffer);
         }
 
-        // ---------------------------------------------------------------------------------------------------------------
-        // xdp_rxq_info_unreg, before the pool goes: here, with the crate pp-xdp.
-        // ---------------------------------------------------------------------------------------------------------------
+        // xdp_rxq_info_unreg, before the pool goes: its memory first, then the queue.
+        self.rxq.unreg()?;
 
         // page_pool_destroy: does not wait for the pages that are out, and they stay good.
-        (self.counts, self.pool.shutdown())
+        Ok((self.counts, self.pool.shutdown()))
     }
 }
 
@@ -162,7 +167,9 @@ pub(crate) fn drive(mut source: impl FrameSource, kept: usize) -> Result<(Counts
     let [napi, device_bell] = [(); 2].map(|()| Arc::new(Bell::new()));
     let bells = Bells { poster: Arc::clone(&napi), device: device_bell, cleaner: Arc::clone(&napi) };
     let (up, packets) = mpsc::channel();
-    let (mut driver, device) = Driver::open(&window, bells, up)?;
+    let registry = Registry::new();
+    let (mut driver, device) = Driver::open(&registry, &window, bells, up)?;
+    assert_eq!(registry.ids_in_use(), 1, "the pool's");
     thread::scope(|scope| {
         let stack = scope.spawn(move || {
             let mut last = Vec::new();
@@ -198,7 +205,8 @@ pub(crate) fn drive(mut source: impl FrameSource, kept: usize) -> Result<(Counts
         }
         receiving.join().expect("the device does not panic")?;
 
-        let (counts, mut shutdown) = driver.unload();
+        let (counts, mut shutdown) = driver.unload()?;
+        assert_eq!(registry.ids_in_use(), 0, "the memory id is free, although pages are out");
         // The driver is gone, and its end of the channel with it: the stack comes to its end.
         let last = stack.join().expect("the stack does not panic");
         let at_unload = shutdown.outstanding();

@@ -39,6 +39,7 @@ const YIELDS: u32 = 64;
 /// });
 /// bell.wait(|| done.load(Ordering::Acquire));
 /// bell.nap(Duration::from_millis(1)); // at most
+/// assert!(!bell.wait_within(|| false, Duration::from_millis(1)), "nobody made it so");
 /// ```
 #[derive(Debug)]
 pub struct Bell {

@@ -10,6 +10,41 @@ use crate::bell::Bell;
 use crate::rx_queue::{RestartError, RestartFailed, RxQueue};
 
 /// A running queue, for any thread.
+///
+/// # Examples
+///
+/// ```
+/// use std::{num::NonZeroU16, sync::Arc, thread, time::Duration};
+/// use pp_core::{DmaDirection, Home, PagePool, doc::Heap};
+/// use pp_netdev::port::{FrameSize, Generator, Null};
+/// use pp_netdev::{Action, DmaWindow, ForwardConfig, Forwarder, steer::SteeringTable};
+///
+/// let queues = NonZeroU16::new(2).expect("not 0");
+/// let (window, home) = (Arc::new(DmaWindow::new(512, 4096)?), Home::new(Heap::new(4096, 512)));
+/// let pool = |name: &str| {
+///     let builder = PagePool::builder(home.clone()).name(name).returners(1, 64);
+///     builder.dma(Arc::clone(&window), DmaDirection::Bidirectional).build()
+/// };
+/// let pools = [(pool("rx0")?, Action::Forward), (pool("rx1")?, Action::Forward)];
+/// let mut config = ForwardConfig::default();
+/// config.rx_ring = 32.try_into()?;
+/// let stop = config.stop.clone();
+/// let forwarder = Forwarder::with_queues(pools, SteeringTable::new(queues), Arc::clone(&window), config)?;
+///
+/// let controls = forwarder.controls(); // before the run, which takes the forwarder
+/// let run = thread::spawn(move || {
+///     let mut source = Generator::of_flows(FrameSize::MIN, queues);
+///     forwarder.run(&mut source, &mut Null::default(), |_| {})
+/// });
+/// let old = controls[1].restart(pool("rx1 again")?, Duration::from_secs(10))?; // queue 0 goes on meanwhile
+/// assert_eq!(old.name(), "rx1");
+/// assert!(controls[1].stats().in_use() > 0, "posted to the device");
+/// stop.set();
+/// let report = run.join().expect("it does not panic")?;
+/// assert_eq!(report.pools[1].name, "rx1 again");
+/// assert_eq!(old.inflight(), 0); // all pages of the old pool are home
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct QueueControl(Arc<Shared>);
 
@@ -59,7 +94,6 @@ impl QueueControl {
     /// [`RestartFailed`], with the new pool; the queue goes on as it was.
     pub fn restart(&self, pool: PagePool<Host>, within: Duration) -> Result<PoolHandle<Host>, RestartFailed> {
         let (answer, answered) = mpsc::sync_channel(1);
-        let handle = pool.handle();
         {
             let mut requests = lock(&self.0.requests);
             if requests.closed {
@@ -71,11 +105,7 @@ impl QueueControl {
         }
         self.0.bell.ring();
         // Each request is answered, by `serve` or by `close`, unless the poll loop panics while it has it.
-        let result = answered.recv().unwrap_or(Err(RestartFailed { pool: None, error: RestartError::Ended }));
-        if result.is_ok() {
-            *lock(&self.0.pool) = handle;
-        }
-        result
+        answered.recv().unwrap_or(Err(RestartFailed { pool: None, error: RestartError::Ended }))
     }
 
     /// The statistics of the pool under the queue.
@@ -105,8 +135,13 @@ impl Inbox {
     pub(crate) fn serve(&self, rx: &mut RxQueue) {
         let Some(shared) = &self.0 else { return };
         for Restart { pool, within, answer } in shared.take() {
+            let handle = pool.handle();
+            let result = rx.restart(pool, within);
+            if result.is_ok() {
+                *lock(&shared.pool) = handle;
+            }
             // Who asked may have ended since.
-            let _ = answer.send(rx.restart(pool, within));
+            let _ = answer.send(result);
         }
     }
 

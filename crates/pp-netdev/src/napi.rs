@@ -77,6 +77,7 @@ pub enum NapiError {
 /// # use pp_core::{DmaDirection, Home, PagePool, doc::Heap};
 /// use pp_netdev::port::{FrameSize, Generator, Null};
 /// use pp_netdev::ring::{Bells, ring};
+/// use pp_netdev::steer::SteeringTable;
 /// use pp_netdev::{Action, Bell, DmaWindow, Live, NAPI_BUDGET, Napi, OnNoBuffer, RxDevice, RxQueue, StopFlag};
 /// use pp_netdev::{Ended, TxCleaner, TxDevice, TxQueue};
 ///
@@ -90,8 +91,9 @@ pub enum NapiError {
 /// let (rx_poster, rx_end, rx_cleaner) = ring(16.try_into()?, rx_bells);
 /// let (tx_poster, tx_end, tx_cleaner) = ring(16.try_into()?, tx_bells);
 ///
-/// let rx_device = RxDevice::new(rx_end, window.clone(), live.clone(), OnNoBuffer::Wait);
-/// let tx_device = TxDevice::new(tx_end, window.clone(), live.clone());
+/// let one_queue = SteeringTable::new(1.try_into()?);
+/// let (rx_device, _) = RxDevice::new(vec![(rx_end, live.clone())], one_queue, window.clone(), OnNoBuffer::Wait)?;
+/// let tx_device = TxDevice::new(vec![(tx_end, live.clone())], window.clone());
 /// let cleaner = TxCleaner::new(tx_cleaner, &handle, live.clone());
 /// let queues = (RxQueue::new(pool, rx_poster, rx_cleaner), TxQueue::new(tx_poster));
 /// let mut napi = Napi::new(queues.0, queues.1, Action::SwapMac, live.clone());
@@ -126,7 +128,7 @@ impl<P: Program> Napi<P> {
         Napi { rx, tx, program, live, starved: false, inbox: Inbox::closed() }
     }
 
-    /// Lets other threads ask for things through `control`, which are done between two polls.
+    /// Lets other threads ask for things through `control`, which are done between two polls; see [`QueueControl`].
     #[must_use]
     pub fn with_control(mut self, control: &QueueControl) -> Self {
         self.inbox = control.inbox();

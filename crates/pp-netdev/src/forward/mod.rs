@@ -110,7 +110,8 @@ impl<P: Program> Forwarder<P> {
 
     /// A forwarder of as many queues as `steering` knows, each with a pool and a program of its own.
     ///
-    /// Packets that came in by one queue go out in their order; two of different queues may change places.
+    /// Packets that came in by one queue go out in their order; two of different queues may change places. See
+    /// [`QueueControl`].
     ///
     /// # Errors
     ///
@@ -134,7 +135,7 @@ impl<P: Program> Forwarder<P> {
         self.queues.iter().map(|queue| Arc::clone(&queue.live)).collect()
     }
 
-    /// The queues of the run to come, for threads that want to restart them while it goes on.
+    /// The queues of the run to come, for threads that want to restart them while it goes on; see [`QueueControl`].
     pub fn controls(&self) -> Vec<QueueControl> {
         self.queues.iter().map(|queue| queue.control.clone()).collect()
     }

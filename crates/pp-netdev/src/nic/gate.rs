@@ -57,7 +57,8 @@ struct Gate {
     driver: std::sync::Arc<Bell>,
 }
 
-/// The driver's side of a queue's register: what [`RxQueue::restart`](crate::RxQueue::restart) needs.
+/// The driver's side of a queue's register: what [`RxQueue::restart`](crate::RxQueue::restart) needs. A
+/// [`Forwarder`](crate::Forwarder) has one a queue.
 #[derive(Debug)]
 pub struct QueueGate(Arc<Gate>);
 
@@ -68,7 +69,7 @@ pub(super) struct DeviceGate {
     stopped: bool,
 }
 
-/// Why a device did not do what its driver asked.
+/// Why a device did not do what its driver asked. See [`QueueControl`](crate::QueueControl).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GateError {

@@ -48,7 +48,7 @@ struct Queue {
     live: std::sync::Arc<Live>,
 }
 
-/// Queues that cannot be those of one device.
+/// Queues that cannot be those of one device. See [`QueueControl`](crate::QueueControl).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum QueuesError {

@@ -59,6 +59,8 @@ pub struct FrameSizeError(String);
 /// let second = generator.next_frame()?.expect("a generator never ends");
 /// assert_eq!(first.len(), 60);
 /// assert_ne!(first, second.bytes);
+/// let of_two = Generator::of_flows(FrameSize::new(60)?, 2.try_into()?);
+/// # let _ = of_two;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -22,7 +22,8 @@ use crate::{Frame, FrameSink, FrameSource};
 /// let (from, to): (InPort, OutPort) = ("gen".parse()?, "null".parse()?);
 /// assert_eq!((&from, &to), (&InPort::GEN, &OutPort::Null));
 /// let input = Input::open(&from, Repeat::Forever)?;
-/// let (mut source, mut sink) = (input.source(), input.sink(&to)?);
+/// let (flows, queues) = (1.try_into()?, 1.try_into()?);
+/// let (mut source, mut sink) = (input.source(flows), input.sink(&to, queues)?);
 /// while let Some(frame) = source.next_frame()? {
 ///     sink.send_frame(frame)?;
 /// #   break;

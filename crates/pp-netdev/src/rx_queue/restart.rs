@@ -29,7 +29,7 @@ use crate::ring::{Bells, Cleaner};
 use crate::sync::broken;
 
 /// How long a pool that was replaced waits for its pages before it is closed without them (the kernel looks again after a second,
-/// too: `DEFER_TIME`).
+/// too: `DEFER_TIME`). See [`QueueControl`](crate::QueueControl).
 pub const GRACE: Duration = Duration::from_secs(1);
 
 /// What a queue that can be restarted has besides.
@@ -54,7 +54,7 @@ pub(super) struct Retired {
     since: Instant,
 }
 
-/// Why a queue was not restarted.
+/// Why a queue was not restarted. See [`QueueControl`](crate::QueueControl).
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RestartError {
@@ -78,7 +78,8 @@ pub enum RestartError {
     Ended,
 }
 
-/// A restart that did not happen: the queue runs as it did, on the pool that it had.
+/// A restart that did not happen: the queue runs as it did, on the pool that it had. See
+/// [`QueueControl`](crate::QueueControl).
 pub struct RestartFailed {
     /// The new pool, with all its pages. `None` only if the poll loop panicked while it had it.
     pub pool: Option<PagePool<Host>>,
@@ -87,7 +88,8 @@ pub struct RestartFailed {
 }
 
 impl RxQueue {
-    /// Makes the queue one that can be restarted: `gate` is its device's, `bells` are those of its ring.
+    /// Makes the queue one that can be restarted: `gate` is its device's, `bells` are those of its ring. A
+    /// [`Forwarder`](crate::Forwarder) does it.
     #[must_use]
     pub fn with_gate(mut self, gate: QueueGate, bells: Bells) -> Self {
         let descriptors = NonZeroU32::new(self.descriptors);
@@ -98,7 +100,8 @@ impl RxQueue {
     /// Puts `pool` in the place of the queue's own, in a ring of its own, while other queues run. Waits for the device, at most
     /// `within` for each step that it has a part in.
     ///
-    /// Packets that were received before come out first. Returns a handle of the old pool, to see its pages come home.
+    /// Packets that were received before come out first. Returns a handle of the old pool, to see its pages come home. Other
+    /// threads ask for it by a [`QueueControl`](crate::QueueControl).
     ///
     /// # Errors
     ///
@@ -179,7 +182,8 @@ impl RxQueue {
     }
 
     /// Closes the pools that were replaced, now: pages of theirs that are out stay valid, but no device reaches them any
-    /// more. What `page_pool_destroy` does; by itself the queue does it when they are idle, or after [`GRACE`].
+    /// more. What `page_pool_destroy` does; by itself the queue does it when they are idle, or after [`GRACE`]. See
+    /// [`QueueControl`](crate::QueueControl).
     pub fn free_retired(&mut self) {
         if broken("a replaced pool that is never closed") {
             self.retired.drain(..).for_each(std::mem::forget);
@@ -187,7 +191,7 @@ impl RxQueue {
         self.retired.clear();
     }
 
-    /// Pools that were replaced and wait for their pages.
+    /// Pools that were replaced and wait for their pages. See [`QueueControl`](crate::QueueControl).
     pub fn retired(&self) -> usize {
         self.retired.len()
     }

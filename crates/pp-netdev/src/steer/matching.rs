@@ -13,6 +13,12 @@ use super::flow::Flow;
 ///
 /// let ssh = Match { protocol: Some(6), destination_port: Some(22), ..Match::ANY };
 /// assert!(!ssh.is_met_by(&Flow::of(b"no TCP at all")));
+///
+/// let (from, to) = (([10, 0, 0, 1].into(), 50_000), ([10, 0, 0, 2].into(), 22));
+/// let one = Match::flow(6, from, to);
+/// let mut flow = Flow::default(); // or what `Flow::of` found in a frame
+/// (flow.protocol, flow.addresses, flow.ports) = (Some(6), Some((from.0, to.0)), Some((from.1, to.1)));
+/// assert!(one.is_met_by(&flow) && ssh.is_met_by(&flow));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Match {

@@ -11,7 +11,7 @@ use super::toeplitz::{HashKey, Toeplitz};
 /// Places of the indirection table where nothing else is asked for: what most devices have.
 const PLACES: usize = 128;
 
-/// A table that would send frames to a queue that there is not.
+/// A table that would send frames to a queue that there is not. See [`SteeringTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SteeringError {
@@ -36,12 +36,18 @@ pub enum SteeringError {
 /// # Examples
 ///
 /// ```
-/// use pp_netdev::steer::{Match, SteeringTable};
+/// use pp_netdev::steer::{Flow, HashKey, Match, SteeringError, SteeringTable};
 ///
 /// let mut table = SteeringTable::new(4.try_into()?);
 /// table.add_rule(Match { ethertype: Some(0x0806), ..Match::ANY }, 3)?; // ARP to the last queue
 /// assert_eq!(table.queue_of(b"\xff\xff\xff\xff\xff\xffsource\x08\x06..."), 3);
-/// assert!(table.add_rule(Match::ANY, 4).is_err());
+/// assert!(matches!(table.add_rule(Match::ANY, 4), Err(SteeringError::NoSuchQueue { .. })));
+///
+/// table.set_key(HashKey([0x5a; 40])); // a secret of your own
+/// table.set_indirection(&[0, 1, 0, 2])?; // half of what no rule knows to queue 0, none to the last
+/// let mut web = Flow::default(); // or what `Flow::of` found in a frame
+/// (web.protocol, web.ports) = (Some(6), Some((50_000, 443)));
+/// assert!(table.queue_of_flow(&web) < table.queues().get());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ const KEY_BYTES: usize = 40;
 /// Half bytes of the longest input.
 const NIBBLES: usize = 2 * (KEY_BYTES - 4);
 
-/// The secret that the hash is made of. With a random one nobody outside can say which flows meet in a queue.
+/// The secret that the hash of [`Toeplitz`] is made of. With a random one nobody outside can say which flows meet in a queue.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct HashKey(pub [u8; KEY_BYTES]);
 
@@ -18,6 +18,20 @@ pub struct HashKey(pub [u8; KEY_BYTES]);
 /// carry ("Verifying the RSS hash calculation", Microsoft, where the examples come from that the tests check).
 ///
 /// Over source and destination address, and source and destination port where there are any. What has no addresses hashes to 0.
+///
+/// # Examples
+///
+/// ```
+/// use pp_netdev::steer::{Flow, HashKey, Toeplitz};
+///
+/// let mut flow = Flow::default();
+/// flow.addresses = Some(("66.9.149.187".parse()?, "161.142.100.80".parse()?));
+/// let hash = Toeplitz::new(HashKey::DEFAULT);
+/// assert_eq!(hash.hash(&flow), 0x323e_8fc2);
+/// flow.ports = Some((2794, 1766));
+/// assert_eq!(hash.hash(&flow), 0x51cc_c178);
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone)]
 pub struct Toeplitz {
     key: HashKey,

@@ -113,6 +113,7 @@ unsafe impl Send for Entry {}
 /// let mut pool = pool.dma(window.clone(), DmaDirection::Bidirectional).build()?;
 /// let mut page = pool.alloc()?;
 /// assert_eq!(window.mapped(), 8);
+/// assert!(window.reaches(page.dma_addr().expect("mapped"), 4096));
 ///
 /// page[..5].copy_from_slice(b"frame");
 /// let (addr, raw) = (page.dma_addr().expect("mapped"), page.into_raw());

@@ -177,7 +177,7 @@ impl Capture {
         CaptureSink::create(self, file, NonZeroU16::MIN)
     }
 
-    /// The same for frames that come through so many queues, each of which keeps their order.
+    /// The same for frames that come through so many queues, each of which keeps their order. See [`Capture`].
     ///
     /// # Errors
     ///
