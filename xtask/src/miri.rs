@@ -38,8 +38,8 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     };
     test(&["-p", "pp-core", "--lib", "--test", "miri_small", "--"])?;
     test(&["-p", "pp-frag", "--all-features", "--test", "cache", "--"])?;
+    test(&["-p", "pp-allocators", "--test", "slab", "--test", "arena", "--"])?;
     if args.filter.is_none() {
-        test(&["-p", "pp-allocators", "--test", "slab", "--test", "arena", "--"])?;
         test(&["-p", "pp-netdev", "--lib", "--", "bell::", "ring::"])?;
     }
     Ok(Outcome::Done)

@@ -162,7 +162,7 @@ impl<const PAGE: usize> Slots<PAGE> {
         self.pages.len()
     }
 
-    /// A slot, whose bytes are what their last holder left.
+    /// A slot. Its bytes are what their last holder left, initialised or not.
     ///
     /// # Errors
     ///
@@ -380,18 +380,22 @@ impl<const PAGE: usize> Slots<PAGE> {
     }
 }
 
-/// Ends a head, which leaves a page.
+/// Ends a head, which leaves a page of zeros.
 ///
 /// # Safety
 ///
 /// No slot of the page is out, everybody's use of it has happened, and the caller is the one who ends it.
 unsafe fn unmake(head: NonNull<Head>) -> Page {
-    // SAFETY: the caller's promises; the page went in by `into_raw` in `admit`.
+    // SAFETY: (1) the caller's promises: head and slots are ours alone. (2) The page went in by `into_raw` in `admit`. (3) A page
+    // that goes round must hold initialised bytes, as `Host` promises its next holder, and the padding of head and objects is
+    // not: so all of it is written, at the address and the length that its descriptor has.
     unsafe {
         (*head.as_ptr()).canary.bury();
         let page = (*head.as_ptr()).page;
         head.drop_in_place();
-        Page::from_raw(page)
+        let page = Page::from_raw(page);
+        page.descriptor().addr().write_bytes(0, page.len());
+        page
     }
 }
 
