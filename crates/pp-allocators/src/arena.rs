@@ -134,6 +134,10 @@ impl<L: RawLock, const PAGE: usize> Arena<L, PAGE> {
     /// # Errors
     ///
     /// Why the pool gave no page; `None` when a layout is larger than a page holds, or aligned to more than 64.
+    ///
+    /// # Panics
+    ///
+    /// Only where a hook of the pool does. As a `GlobalAlloc` the arena aborts then.
     #[inline]
     pub fn allocate(&self, layout: Layout) -> Result<NonNull<u8>, Option<NoSlot>> {
         let class = Classes::<PAGE>::of(layout).ok_or(None)?;
@@ -160,12 +164,27 @@ impl<L: RawLock, const PAGE: usize> Arena<L, PAGE> {
     }
 }
 
+/// Ends the process when it is dropped by a panic: an allocator must not unwind.
+struct NoUnwinding;
+
+impl Drop for NoUnwinding {
+    #[cold]
+    fn drop(&mut self) {
+        eprintln!("a hook of the arena's pool panicked inside an allocation; use hooks that do not panic");
+        std::process::abort();
+    }
+}
+
 // SAFETY: (1) a slot is handed out to one caller at a time, holds its layout by `Classes::of`, and stays where it is also when the
-// arena goes; (2) nothing here unwinds: locks, pools and slots do not panic, and class indices come from `Classes`.
+// arena goes; (2) nothing here unwinds: locks, pools and slots do not panic, class indices come from `Classes`, the hooks of the
+// pool, which may, run under `NoUnwinding`, and freeing runs none, since the pages of an arena that is there stay its own.
 unsafe impl<L: RawLock, const PAGE: usize> GlobalAlloc for Arena<L, PAGE> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        self.allocate(layout).map_or(core::ptr::null_mut(), NonNull::as_ptr)
+        let guard = NoUnwinding;
+        let memory = self.allocate(layout).map_or(core::ptr::null_mut(), NonNull::as_ptr);
+        core::mem::forget(guard);
+        memory
     }
 
     #[inline]
@@ -192,7 +211,7 @@ unsafe impl<L: RawLock, const PAGE: usize> GlobalAlloc for Arena<L, PAGE> {
     }
 }
 
-// SAFETY: as for `GlobalAlloc`; copies of the reference are the same arena, and none outlives it.
+// SAFETY: as (1) for `GlobalAlloc`; copies of the reference are the same arena, and none outlives it.
 unsafe impl<L: RawLock, const PAGE: usize> Allocator for &Arena<L, PAGE> {
     #[inline]
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {

@@ -4,6 +4,8 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
@@ -231,6 +233,41 @@ fn refusals_say_why() {
     let byte = arena.allocate(layout(1, 1)).unwrap();
     // SAFETY: as above.
     unsafe { Allocator::deallocate(&&arena, byte, layout(1, 1)) };
+}
+
+#[test]
+fn pages_go_back_without_a_trace_of_what_was_in_them() {
+    let (home, arena) = arena();
+    let memory = arena.allocate(Layout::new::<u64>()).unwrap();
+    // SAFETY: from this arena with this layout.
+    unsafe {
+        memory.cast::<[u8; 2]>().write([1, 2]);
+        arena.dealloc(memory.as_ptr(), Layout::new::<u64>());
+    }
+    drop(arena);
+    let mut pool = PagePool::builder(home).build().unwrap();
+    let pages = core::iter::from_fn(|| pool.alloc().ok()).collect::<Vec<_>>();
+    assert!(pages.len() == UNITS && pages.iter().all(|page| page.iter().all(|byte| *byte == 0)));
+}
+
+/// A global allocator must not unwind, and the hooks of its pool are the user's code.
+#[test]
+#[cfg_attr(miri, ignore = "starts a process")]
+fn a_hook_that_panics_ends_the_process_and_not_the_allocation() {
+    const NAME: &str = "a_hook_that_panics_ends_the_process_and_not_the_allocation";
+    if std::env::var_os("PP_ARENA_ABORTS").is_none() {
+        let mut child = Command::new(std::env::current_exe().expect("this program has a path"));
+        let output =
+            child.args([NAME, "--exact", "--nocapture"]).env("PP_ARENA_ABORTS", "1").output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("a hook of the arena's pool panicked"), "{output:?}");
+        return;
+    }
+    let pool = PagePool::builder(Home::new(Heap::new(4096, 1))).page_in(|_| panic!("a hook")).build().unwrap();
+    let arena: Arena = Arena::new(pool).unwrap();
+    // SAFETY: not of size zero.
+    let allocate = AssertUnwindSafe(|| unsafe { arena.alloc(Layout::new::<u64>()) });
+    println!("it came back: {:?}", catch_unwind(allocate).is_err());
 }
 
 #[test]
