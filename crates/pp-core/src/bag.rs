@@ -81,7 +81,9 @@ impl Bag {
     /// Always some: there are a power of two of places.
     #[inline(always)]
     fn place(places: &[UnsafeCell<usize>], position: usize) -> Option<&UnsafeCell<usize>> {
-        places.get((position / ONE) & places.len().wrapping_sub(1))
+        let place = places.get((position / ONE) & places.len().wrapping_sub(1));
+        debug_assert!(place.is_some(), "a bag without places");
+        place
     }
 
     /// How many more fit, as far as the producer can see.

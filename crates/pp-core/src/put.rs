@@ -59,7 +59,10 @@ impl<const N: usize> Outbox<N> {
             self.send_home();
         }
         // First, so that the page is sent home and booked out also when its hook panics. There is room, as `N` is not 0.
-        let Some(place) = self.units.get_mut(self.len) else { return };
+        let Some(place) = self.units.get_mut(self.len) else {
+            debug_assert!(false, "an outbox of {N} places has none");
+            return;
+        };
         *place = descriptor;
         self.len += 1;
         // SAFETY: the caller's promise; `expel` completes even if the hook panics.
@@ -70,6 +73,7 @@ impl<const N: usize> Outbox<N> {
         if self.len == 0 {
             return;
         }
+        debug_assert!(self.len <= N, "an outbox of {N} places holds {}", self.len);
         let units = self.units.get(..self.len).unwrap_or(&self.units);
         // SAFETY: the units are not booked out yet, so the books keep the table.
         let home = unsafe { &self.block.as_ref().table().home };
@@ -212,7 +216,10 @@ pub(crate) unsafe fn put_rarely(descriptor: NonNull<Descriptor>) {
 /// As [`put`]; the page is on the books of the pool that `word` names.
 #[cold]
 unsafe fn put_elsewhere(descriptor: NonNull<Descriptor>, word: usize, missed: Missed) {
-    let Some(block) = block_of(word) else { return };
+    let Some(block) = block_of(word) else {
+        debug_assert!(false, "a page without an owner was put");
+        return;
+    };
     // SAFETY: as in `put`: our page keeps the block alive.
     let outcome = unsafe {
         let ring = &raw const (*block.as_ptr()).ring;

@@ -90,6 +90,7 @@ impl Consumer {
         self.take_returned(|_, value| {
             counts.ring_taken.add(1);
             let Some(descriptor) = NonNull::new(core::ptr::with_exposed_provenance_mut::<Descriptor>(value)) else {
+                debug_assert!(false, "what was returned is no page");
                 return Step::More;
             };
             // SAFETY: taken out of the ring or a bag, so the consumer's.
@@ -309,6 +310,7 @@ impl Consumer {
         page.dma_claim.store(self.block.config.id, Ordering::Relaxed);
         self.counts().mapped.add(1);
         // There is room; asked once more, because the compiler then knows that the push does not grow the list.
+        debug_assert!(listed || self.mapped.len() < self.mapped.capacity(), "no room for a mapped unit");
         if !listed && self.mapped.len() < self.mapped.capacity() {
             page.mapped_slot().store(self.mapped.len() as u32, Ordering::Relaxed);
             self.mapped.push(NonNull::from(page));
