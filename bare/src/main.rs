@@ -2,7 +2,7 @@
 //!
 //! The provider is the one of `crates/pp-core/docs/embedding.md`, word for word. Interrupts are signals here: they come
 //! between any two instructions of the program, on its own stack, which is what makes an interrupt one. The exit code is 0, or
-//! the number of the check that failed, or [`STUCK`] from the watchdog.
+//! the number of the check that failed, or, from the watchdog, [`STUCK`] and the number of the last check that held.
 #![no_std]
 #![no_main]
 
@@ -14,7 +14,7 @@ mod sys;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::{AtomicI32, AtomicPtr};
 
 use sys::irq;
 
@@ -23,10 +23,13 @@ include!("../../crates/pp-core/docs/own_provider.rs");
 #[global_allocator]
 static HEAP: mem::Bump = mem::Bump;
 
-/// A call never came back.
+/// A call after the check whose number is added never came back.
 const STUCK: i32 = 40;
 /// A panic: none is expected.
-const PANIC: i32 = 41;
+const PANIC: i32 = 39;
+
+/// The last check that held.
+static HELD: AtomicI32 = AtomicI32::new(0);
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
@@ -55,7 +58,7 @@ extern "C" fn interrupt(_: i32) {
 }
 
 extern "C" fn stuck(_: i32) {
-    sys::exit(STUCK)
+    sys::exit(STUCK + HELD.load(Relaxed))
 }
 
 /// Leaves a page to the next interrupt.
@@ -68,6 +71,7 @@ fn check(number: i32, holds: bool) {
     if !holds {
         sys::exit(number);
     }
+    HELD.store(number, Relaxed);
 }
 
 #[repr(align(4096))]
@@ -130,34 +134,35 @@ extern "C" fn begin() -> ! {
     sys::raise();
     check(9, pool.stats().recycle.ring_full == 1);
 
-    // At the worst place: while the provider's lock is held. Masked, the interrupt waits; unmasked, it would wait for ever.
+    // At the worst place: while the provider's lock is held. Masked, the interrupt waits; unmasked, it waits for ever.
     let (Ok(one), Ok(two)) = (pool.alloc(), pool.alloc()) else { sys::exit(10) };
     drop(one);
     hand_over(two, DROP);
     banks.home.with(|_| {
-        sys::raise();
         check(11, !INBOX.load(Relaxed).is_null());
+        sys::raise();
+        check(12, !INBOX.load(Relaxed).is_null());
     });
-    check(12, INBOX.load(Relaxed).is_null() && pool.stats().recycle.ring_full == 2);
+    check(13, INBOX.load(Relaxed).is_null() && pool.stats().recycle.ring_full == 2);
 
     // More memory while the pool lives.
     let mut pages: PageBatch<8> = pool.alloc_batch();
-    check(13, pages.len() == 4 && pool.last_error() == AllocError::OutOfMemory);
+    check(14, pages.len() == 4 && pool.last_error() == AllocError::OutOfMemory);
     // SAFETY: the first time, and the only one.
-    check(14, banks.add(unsafe { SECOND.lend() }).is_ok());
-    check(15, pool.alloc_into(&mut pages) == 2 && banks.describe().total_units == 6);
+    check(15, banks.add(unsafe { SECOND.lend() }).is_ok());
+    check(16, pool.alloc_into(&mut pages) == 2 && banks.describe().total_units == 6);
 
     // The pool ends with a page out, and the last page comes home from an interrupt.
-    let Some(last) = pages.pop() else { sys::exit(16) };
+    let Some(last) = pages.pop() else { sys::exit(17) };
     pool.recycle_batch(&mut pages);
     let handle = pool.handle();
     drop(pool);
-    check(17, handle.state() == PoolState::Closing && handle.inflight() == 1 && Home::owners(&banks) == 2);
+    check(18, handle.state() == PoolState::Closing && handle.inflight() == 1 && Home::owners(&banks) == 2);
     hand_over(last, DROP);
     sys::raise();
-    check(18, handle.state() == PoolState::Closed && Home::owners(&banks) == 1);
-    check(19, banks.describe().free_units == 6);
+    check(19, handle.state() == PoolState::Closed && Home::owners(&banks) == 1);
+    check(20, banks.describe().free_units == 6);
 
-    sys::print("bare: 19 checks passed, without std, main and C library\n");
+    sys::print("bare: 20 checks passed, without std, main and C library\n");
     sys::exit(0)
 }
