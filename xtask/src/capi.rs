@@ -14,7 +14,7 @@ use crate::workspace::Workspace;
 pub(crate) const CRATE: &str = "pp-capi";
 /// In the crate's folder.
 const HEADER: &str = "include/page_pool.h";
-const PROGRAMS: [&str; 3] = ["examples/ping.c", "tests/misuse.c", "tests/threads.c"];
+const PROGRAMS: [&str; 4] = ["examples/ping.c", "tests/misuse.c", "tests/process.c", "tests/threads.c"];
 /// The program that leaks when this is defined.
 const LEAKS: (&str, &str) = ("tests/threads.c", "-DFORGET");
 const WARNINGS: [&str; 6] = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];

@@ -20,9 +20,9 @@ int main(void) {
     pp_stats stats;
     pp_status status;
 
-    if ((status = pp_buddy_create(&memory, &buddy)) != PP_STATUS_OK)
+    if ((status = pp_buddy_create(&memory, sizeof memory, &buddy)) != PP_STATUS_OK)
         return fail("no memory", status);
-    status = pp_pool_create(buddy, &options, &pool);
+    status = pp_pool_create(buddy, &options, sizeof options, &pool);
     pp_buddy_destroy(buddy);                                       /* the pool keeps the memory */
     if (status != PP_STATUS_OK)
         return fail("no pool", status);
@@ -33,7 +33,7 @@ int main(void) {
     printf("%s, %zu bytes\n", (const char *)pp_page_data(page), pp_page_bytes(page));
     pp_pool_recycle(pool, page);                                   /* straight back; other threads: pp_page_put */
 
-    pp_pool_stats(pool, &stats);
+    pp_pool_stats(pool, &stats, sizeof stats);
     printf("recycled %zu, in use %zu\n", stats.recycle_cached, stats.in_use);
     pp_pool_destroy(pool);
     return 0;

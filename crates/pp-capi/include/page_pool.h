@@ -18,12 +18,16 @@
  * may move to another thread between calls, with the ordering that any hand-over between threads has. Everything else
  * may be used from any thread at any time; above all, any thread may put a page.
  *
- * Signals and interrupts. Only pp_page_try_put() may be called from a signal handler.
+ * Signals and interrupts. A signal handler may call pp_page_data(), pp_page_bytes() and pp_page_try_put(), and nothing else.
  *
  * fork(). A child must use none of it: pages that others hold, and other threads' half-done work, do not come along.
  *
  * Panics. None is known. One that happens all the same ends here: as PP_STATUS_PANIC where a status is returned, else by
  * abort(). It never unwinds into C.
+ *
+ * Versions. Functions and statuses are added, and structs grow at their end. Whoever passes a struct passes its sizeof, so
+ * that program and shared library may be of different versions: figures that only the library knows are left out, those
+ * that only the program knows are 0, and options that the library does not know are refused unless they are 0.
  *
  * Linking. `cargo build --release -p pp-capi` makes target/release/libpp_capi.a and libpp_capi.so. With the archive:
  * cc -Icrates/pp-capi/include program.c target/release/libpp_capi.a -lpthread -ldl -lm
@@ -50,7 +54,7 @@ typedef enum pp_status {
   PP_STATUS_LIMIT_REACHED = 4,
   // The memory behind the provider is gone.
   PP_STATUS_DEVICE_LOST = 5,
-  // Every place for a returner is taken.
+  // No returner is free: all are taken, or the pool was made without.
   PP_STATUS_NO_RETURNER = 6,
   // The operating system refused.
   PP_STATUS_SYSTEM = 7,
@@ -92,7 +96,8 @@ typedef struct pp_buddy_options {
   // Units kept for when nothing else is left; pages from there are not recycled.
   size_t reserve_units;
   // NULL for fresh, zeroed memory of the operating system (Linux). Otherwise `bytes` initialised bytes that the buddy
-  // takes over for the rest of the process: nobody else may touch or free them again.
+  // takes over for the rest of the process: nobody else may touch or free them again. Units begin at multiples of their
+  // size; what lies before the first and behind the last is lost.
   void *memory;
 } pp_buddy_options;
 
@@ -110,7 +115,7 @@ typedef struct pp_buddy_info {
 //
 // Exact figures obey: puts = recycle_cached + recycle_ring + recycle_ring_full + recycle_released_refcnt +
 // recycle_released_closed; allocations = alloc_fast + alloc_refill + alloc_slow + alloc_slow_high_order; hold = released +
-// in_cache + in_ring + in_use. New figures are added at the end.
+// in_cache + in_ring + in_use.
 typedef struct pp_stats {
   // Pages handed out of the cache.
   size_t alloc_fast;
@@ -172,7 +177,7 @@ typedef struct pp_pool_options {
   size_t limit;
   // How many returners there can be at a time, 64 at most.
   size_t returners;
-  // Pages that each returner has room for. 0 means 1024.
+  // Pages that each returner has room for, 16384 at most. 0 means 1024.
   size_t returner_room;
 } pp_pool_options;
 
@@ -180,13 +185,14 @@ typedef struct pp_pool_options {
 extern "C" {
 #endif // __cplusplus
 
-// Makes a buddy, which goes to `*buddy`.
+// Makes a buddy, which goes to `*buddy`. `size` is `sizeof *options`.
 //
 // Fails with `PP_STATUS_INVALID` for options out of range and memory too small for a unit, and with `PP_STATUS_SYSTEM` when
 // the operating system refuses the memory.
 //
-// Safety: `options` is readable, `buddy` is writable, each or NULL; `options->memory` is as its comment says.
+// Safety: `options` is readable for `size` bytes, `buddy` is writable, each or NULL; `options->memory` is as its comment says.
 enum pp_status pp_buddy_create(const struct pp_buddy_options *options,
+                               size_t size,
                                struct pp_buddy **buddy);
 
 // Gives the caller's share of the buddy up. Pools on it, and pages that are out, keep the memory.
@@ -194,10 +200,10 @@ enum pp_status pp_buddy_create(const struct pp_buddy_options *options,
 // Safety: `buddy` is from `pp_buddy_create` and was not destroyed, or NULL.
 void pp_buddy_destroy(struct pp_buddy *buddy);
 
-// Writes into `*info` what the buddy has now.
+// Writes into `*info` what the buddy has now. `size` is `sizeof *info`.
 //
-// Safety: `buddy` is a buddy, `info` is writable, each or NULL.
-enum pp_status pp_buddy_get_info(const struct pp_buddy *buddy, struct pp_buddy_info *info);
+// Safety: `buddy` is a buddy, `info` is writable for `size` bytes, each or NULL.
+enum pp_status pp_buddy_get_info(const struct pp_buddy *buddy, struct pp_buddy_info *info, size_t size);
 
 // Makes a handle to `pool`, which goes to `*handle`.
 //
@@ -209,10 +215,10 @@ enum pp_status pp_handle_create(const struct pp_pool *pool, struct pp_handle **h
 // Safety: `handle` is from `pp_handle_create`, was not destroyed and no other thread is using it, or NULL.
 void pp_handle_destroy(struct pp_handle *handle);
 
-// Writes into `*stats` what happened in the pool so far.
+// Writes into `*stats` what happened in the pool so far. `size` is `sizeof *stats`.
 //
-// Safety: `handle` is a handle, `stats` is writable, each or NULL.
-enum pp_status pp_handle_stats(const struct pp_handle *handle, struct pp_stats *stats);
+// Safety: `handle` is a handle, `stats` is writable for `size` bytes, each or NULL.
+enum pp_status pp_handle_stats(const struct pp_handle *handle, struct pp_stats *stats, size_t size);
 
 // Pages on the pool's books: in use, in its cache, in its ring; 0 for NULL.
 //
@@ -257,13 +263,15 @@ void pp_page_put_bulk(struct pp_page *const *pages, size_t count);
 // Safety: As for `pp_page_put`; on false the page is not given up.
 bool pp_page_try_put(struct pp_page *page);
 
-// Makes a pool on `buddy`, which goes to `*pool`. `options` may be NULL for all zeros. Several pools may share a buddy.
+// Makes a pool on `buddy`, which goes to `*pool`. `size` is `sizeof *options`; `options` may be NULL for all zeros. Several
+// pools may share a buddy.
 //
 // Fails with `PP_STATUS_INVALID` for options out of range, and with `PP_STATUS_NO_MEMORY` without memory for the pool's tables.
 //
-// Safety: `buddy` is a buddy, `options` and the name in it are readable, `pool` is writable, each or NULL.
+// Safety: `buddy` is a buddy, `options` is readable for `size` bytes and the name in it readable, `pool` is writable, each or NULL.
 enum pp_status pp_pool_create(const struct pp_buddy *buddy,
                               const struct pp_pool_options *options,
+                              size_t size,
                               struct pp_pool **pool);
 
 // Ends a pool. Does not wait: pages that are out stay valid, and the last one to be put frees what is left.
@@ -310,10 +318,10 @@ size_t pp_pool_trim(struct pp_pool *pool, size_t keep);
 // Safety: `pool` is a pool that no other thread is using, or NULL.
 size_t pp_pool_page_bytes(const struct pp_pool *pool);
 
-// Writes into `*stats` what happened so far. From other threads: `pp_handle_stats`.
+// Writes into `*stats` what happened so far. `size` is `sizeof *stats`. From other threads: `pp_handle_stats`.
 //
-// Safety: `pool` is a pool that no other thread is using, `stats` is writable, each or NULL.
-enum pp_status pp_pool_stats(const struct pp_pool *pool, struct pp_stats *stats);
+// Safety: `pool` is a pool that no other thread is using, `stats` is writable for `size` bytes, each or NULL.
+enum pp_status pp_pool_stats(const struct pp_pool *pool, struct pp_stats *stats, size_t size);
 
 // Takes one of the pool's returners, which goes to `*returner`.
 //

@@ -4,6 +4,7 @@ use core::ffi::c_void;
 
 use pp_provider_buddy::BuddyError;
 
+use crate::sized::{self, Grows};
 use crate::status::{Failure, Status, guard};
 
 /// Memory that pools draw on: a buddy allocator.
@@ -20,8 +21,15 @@ pub struct BuddyOptions {
     /// Units kept for when nothing else is left; pages from there are not recycled.
     pub reserve_units: usize,
     /// NULL for fresh, zeroed memory of the operating system (Linux). Otherwise `bytes` initialised bytes that the buddy
-    /// takes over for the rest of the process: nobody else may touch or free them again.
+    /// takes over for the rest of the process: nobody else may touch or free them again. Units begin at multiples of their
+    /// size; what lies before the first and behind the last is lost.
     pub memory: *mut c_void,
+}
+
+// SAFETY: numbers, and a pointer that may be null.
+unsafe impl Grows for BuddyOptions {
+    const NAME: &'static str = "options";
+    const FIRST: usize = core::mem::offset_of!(Self, memory) + size_of::<usize>();
 }
 
 /// What a buddy has.
@@ -36,19 +44,25 @@ pub struct BuddyInfo {
     pub free_units: usize,
 }
 
-/// Makes a buddy, which goes to `*buddy`.
+// SAFETY: numbers.
+unsafe impl Grows for BuddyInfo {
+    const NAME: &'static str = "info";
+    const FIRST: usize = core::mem::offset_of!(Self, free_units) + size_of::<usize>();
+}
+
+/// Makes a buddy, which goes to `*buddy`. `size` is `sizeof *options`.
 ///
 /// Fails with `PP_STATUS_INVALID` for options out of range and memory too small for a unit, and with `PP_STATUS_SYSTEM` when
 /// the operating system refuses the memory.
 ///
 /// # Safety
 ///
-/// `options` is readable, `buddy` is writable, each or NULL; `options->memory` is as its comment says.
+/// `options` is readable for `size` bytes, `buddy` is writable, each or NULL; `options->memory` is as its comment says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pp_buddy_create(options: *const BuddyOptions, buddy: *mut *mut Buddy) -> Status {
+pub unsafe extern "C" fn pp_buddy_create(options: *const BuddyOptions, size: usize, buddy: *mut *mut Buddy) -> Status {
     guard(|| {
-        // SAFETY: readable if not NULL.
-        let options = unsafe { options.as_ref() }.ok_or(Failure::Null("options"))?;
+        // SAFETY: the caller's promise.
+        let options = unsafe { sized::read(options, size) }?.ok_or(Failure::Null("options"))?;
         if buddy.is_null() {
             return Err(Failure::Null("buddy"));
         }
@@ -96,24 +110,23 @@ pub unsafe extern "C" fn pp_buddy_destroy(buddy: *mut Buddy) {
     }
 }
 
-/// Writes into `*info` what the buddy has now.
+/// Writes into `*info` what the buddy has now. `size` is `sizeof *info`.
 ///
 /// # Safety
 ///
-/// `buddy` is a buddy, `info` is writable, each or NULL.
+/// `buddy` is a buddy, `info` is writable for `size` bytes, each or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pp_buddy_get_info(buddy: *const Buddy, info: *mut BuddyInfo) -> Status {
+pub unsafe extern "C" fn pp_buddy_get_info(buddy: *const Buddy, info: *mut BuddyInfo, size: usize) -> Status {
     guard(|| {
         // SAFETY: alive if not NULL.
         let Buddy(buddy) = unsafe { buddy.as_ref() }.ok_or(Failure::Null("buddy"))?;
-        // SAFETY: writable if not NULL, and plain numbers.
-        let info = unsafe { info.as_mut() }.ok_or(Failure::Null("info"))?;
-        *info = BuddyInfo {
+        let now = BuddyInfo {
             unit_bytes: pp_core::MemoryProvider::geometry(&**buddy).unit_bytes,
             total_units: buddy.total_units(),
             free_units: buddy.free_units(),
         };
-        Ok(())
+        // SAFETY: the caller's promise.
+        unsafe { sized::write(info, size, &now) }
     })
 }
 

@@ -1,6 +1,7 @@
 //! A pool seen from any thread.
 
 use crate::pool::Pool;
+use crate::sized;
 use crate::stats::Stats;
 use crate::status::{Failure, Status, guard};
 
@@ -51,18 +52,18 @@ pub unsafe extern "C" fn pp_handle_destroy(handle: *mut Handle) {
     }
 }
 
-/// Writes into `*stats` what happened in the pool so far.
+/// Writes into `*stats` what happened in the pool so far. `size` is `sizeof *stats`.
 ///
 /// # Safety
 ///
-/// `handle` is a handle, `stats` is writable, each or NULL.
+/// `handle` is a handle, `stats` is writable for `size` bytes, each or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pp_handle_stats(handle: *const Handle, stats: *mut Stats) -> Status {
+pub unsafe extern "C" fn pp_handle_stats(handle: *const Handle, stats: *mut Stats, size: usize) -> Status {
     guard(|| {
         // SAFETY: alive if not NULL.
         let Handle(handle) = unsafe { handle.as_ref() }.ok_or(Failure::Null("handle"))?;
         // SAFETY: the caller's promise.
-        unsafe { Stats::write(stats, &handle.stats()) }
+        unsafe { sized::write(stats, size, &Stats::from(&handle.stats())) }
     })
 }
 

@@ -23,6 +23,7 @@ mod handle;
 mod page;
 mod pool;
 mod returner;
+mod sized;
 mod stats;
 mod status;
 

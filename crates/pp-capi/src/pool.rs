@@ -6,6 +6,7 @@ use pp_core::{PageBatch, PagePool, Zeroing};
 
 use crate::buddy::Buddy;
 use crate::page::{self, CHUNK, Page};
+use crate::sized::{self, Grows};
 use crate::stats::Stats;
 use crate::status::{Failure, Status, guard};
 
@@ -32,8 +33,14 @@ pub struct PoolOptions {
     pub limit: usize,
     /// How many returners there can be at a time, 64 at most.
     pub returners: usize,
-    /// Pages that each returner has room for. 0 means 1024.
+    /// Pages that each returner has room for, 16384 at most. 0 means 1024.
     pub returner_room: usize,
+}
+
+// SAFETY: a pointer that may be null, a flag that may be false, and numbers.
+unsafe impl Grows for PoolOptions {
+    const NAME: &'static str = "options";
+    const FIRST: usize = core::mem::offset_of!(Self, returner_room) + size_of::<usize>();
 }
 
 impl PoolOptions {
@@ -74,24 +81,26 @@ const DEFAULTS: PoolOptions = PoolOptions {
     returner_room: 0,
 };
 
-/// Makes a pool on `buddy`, which goes to `*pool`. `options` may be NULL for all zeros. Several pools may share a buddy.
+/// Makes a pool on `buddy`, which goes to `*pool`. `size` is `sizeof *options`; `options` may be NULL for all zeros. Several
+/// pools may share a buddy.
 ///
 /// Fails with `PP_STATUS_INVALID` for options out of range, and with `PP_STATUS_NO_MEMORY` without memory for the pool's tables.
 ///
 /// # Safety
 ///
-/// `buddy` is a buddy, `options` and the name in it are readable, `pool` is writable, each or NULL.
+/// `buddy` is a buddy, `options` is readable for `size` bytes and the name in it readable, `pool` is writable, each or NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pp_pool_create(
     buddy: *const Buddy,
     options: *const PoolOptions,
+    size: usize,
     pool: *mut *mut Pool,
 ) -> Status {
     guard(|| {
         // SAFETY: alive if not NULL.
         let buddy = unsafe { buddy.as_ref() }.ok_or(Failure::Null("buddy"))?;
-        // SAFETY: readable if not NULL.
-        let options = unsafe { options.as_ref() }.unwrap_or(&DEFAULTS);
+        // SAFETY: the caller's promise.
+        let options = unsafe { sized::read(options, size) }?.unwrap_or(DEFAULTS);
         if pool.is_null() {
             return Err(Failure::Null("pool"));
         }
@@ -235,18 +244,18 @@ pub unsafe extern "C" fn pp_pool_page_bytes(pool: *const Pool) -> usize {
     unsafe { pool.as_ref() }.map_or(0, |Pool(pool)| pool.page_bytes())
 }
 
-/// Writes into `*stats` what happened so far. From other threads: `pp_handle_stats`.
+/// Writes into `*stats` what happened so far. `size` is `sizeof *stats`. From other threads: `pp_handle_stats`.
 ///
 /// # Safety
 ///
-/// `pool` is a pool that no other thread is using, `stats` is writable, each or NULL.
+/// `pool` is a pool that no other thread is using, `stats` is writable for `size` bytes, each or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pp_pool_stats(pool: *const Pool, stats: *mut Stats) -> Status {
+pub unsafe extern "C" fn pp_pool_stats(pool: *const Pool, stats: *mut Stats, size: usize) -> Status {
     guard(|| {
         // SAFETY: alive if not NULL.
         let Pool(pool) = unsafe { pool.as_ref() }.ok_or(Failure::Null("pool"))?;
         // SAFETY: the caller's promise.
-        unsafe { Stats::write(stats, &pool.stats()) }
+        unsafe { sized::write(stats, size, &Stats::from(&pool.stats())) }
     })
 }
 

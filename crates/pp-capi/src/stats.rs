@@ -1,12 +1,12 @@
 //! Statistics as a C struct.
 
-use crate::status::Failure;
+use crate::sized::Grows;
 
 /// A snapshot of a pool. Exact when nobody is inside a call; otherwise each figure is one that was true shortly before.
 ///
 /// Exact figures obey: puts = recycle_cached + recycle_ring + recycle_ring_full + recycle_released_refcnt +
 /// recycle_released_closed; allocations = alloc_fast + alloc_refill + alloc_slow + alloc_slow_high_order; hold = released +
-/// in_cache + in_ring + in_use. New figures are added at the end.
+/// in_cache + in_ring + in_use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Stats {
@@ -52,6 +52,12 @@ pub struct Stats {
     pub provider_failures: usize,
 }
 
+// SAFETY: numbers.
+unsafe impl Grows for Stats {
+    const NAME: &'static str = "stats";
+    const FIRST: usize = core::mem::offset_of!(Self, provider_failures) + size_of::<usize>();
+}
+
 impl From<&pp_core::Stats> for Stats {
     fn from(stats: &pp_core::Stats) -> Self {
         let (alloc, recycle) = (&stats.alloc, &stats.recycle);
@@ -77,19 +83,5 @@ impl From<&pp_core::Stats> for Stats {
             provider_calls: stats.provider_calls,
             provider_failures: stats.provider_failures,
         }
-    }
-}
-
-impl Stats {
-    /// # Safety
-    ///
-    /// `to` is writable, or NULL.
-    pub(crate) unsafe fn write(to: *mut Stats, stats: &pp_core::Stats) -> Result<(), Failure> {
-        if to.is_null() {
-            return Err(Failure::Null("stats"));
-        }
-        // SAFETY: writable by the caller's promise.
-        unsafe { to.write(stats.into()) };
-        Ok(())
     }
 }

@@ -25,7 +25,7 @@ pub enum Status {
     LimitReached = 4,
     /// The memory behind the provider is gone.
     DeviceLost = 5,
-    /// Every place for a returner is taken.
+    /// No returner is free: all are taken, or the pool was made without.
     NoReturner = 6,
     /// The operating system refused.
     System = 7,
@@ -44,6 +44,14 @@ pub(crate) enum Failure {
     Build(BuildError),
     Alloc(AllocError),
     NoReturner,
+    /// A struct smaller than it ever was.
+    Size {
+        what: &'static str,
+        size: usize,
+        least: usize,
+    },
+    /// Something behind the fields that we know.
+    Unknown(&'static str),
     Panic,
 }
 
@@ -51,7 +59,7 @@ impl Failure {
     fn status(self) -> Status {
         match self {
             Failure::Null(_) => Status::Null,
-            Failure::Name => Status::Invalid,
+            Failure::Name | Failure::Size { .. } | Failure::Unknown(_) => Status::Invalid,
             #[cfg(not(target_os = "linux"))]
             Failure::NoAnonymousMemory => Status::Invalid,
             Failure::Buddy(BuddyError::Os { .. }) => Status::System,
@@ -79,7 +87,16 @@ impl fmt::Display for Failure {
             Failure::Build(error) => error.fmt(f),
             Failure::Alloc(error) => error.fmt(f),
             Failure::NoReturner => {
-                f.write_str("every returner is taken; destroy one or ask for more when creating the pool")
+                f.write_str("the pool has no free returner; destroy one of it, or ask for more when creating the pool")
+            }
+            Failure::Size { what, size, least } => {
+                write!(f, "{what} cannot have {size} bytes, it never had fewer than {least}; pass its sizeof")
+            }
+            Failure::Unknown(what) => {
+                write!(
+                    f,
+                    "{what} asks for more than this version of the library knows; leave that zero, or use a newer one"
+                )
             }
             Failure::Panic => f.write_str("a bug in the page pool; do not use the object again, and report it"),
         }
@@ -121,7 +138,7 @@ pub extern "C" fn pp_status_text(status: i32) -> *const c_char {
         c"no memory: the provider has no free unit, or the heap is used up",
         c"the pool holds as many pages as its limit allows",
         c"the memory behind the provider is gone",
-        c"every returner is taken",
+        c"no returner is free",
         c"the operating system refused",
         c"a bug in the page pool",
     ];

@@ -83,7 +83,7 @@ static void *give_back(void *argument) {
                     pp_page_put(lane->pages[i]);
         }
         lane->returned += lane->count;
-        CHECK(pp_handle_stats(lane->handle, &stats) == PP_STATUS_OK);
+        CHECK(pp_handle_stats(lane->handle, &stats, sizeof stats) == PP_STATUS_OK);
         CHECK(stats.in_cache <= 128);
         atomic_store_explicit(&lane->full, 0, memory_order_release);
     }
@@ -111,8 +111,8 @@ int main(void) {
     struct lane lanes[THREADS];
     size_t allocated = 0, recycled = 0, got;
 
-    CHECK(pp_buddy_create(&memory, &buddy) == PP_STATUS_OK);
-    CHECK(pp_pool_create(buddy, &options, &pool) == PP_STATUS_OK);
+    CHECK(pp_buddy_create(&memory, sizeof memory, &buddy) == PP_STATUS_OK);
+    CHECK(pp_pool_create(buddy, &options, sizeof options, &pool) == PP_STATUS_OK);
     CHECK(pp_handle_create(pool, &handle) == PP_STATUS_OK);
     for (unsigned i = 0; i < THREADS; i++) {
         lanes[i] = (struct lane){.number = i, .handle = handle};
@@ -148,7 +148,7 @@ int main(void) {
     }
 
     /* The law of the statistics, against what was counted here. */
-    CHECK(pp_pool_stats(pool, &stats) == PP_STATUS_OK);
+    CHECK(pp_pool_stats(pool, &stats, sizeof stats) == PP_STATUS_OK);
     CHECK(recycled == allocated && allocated >= (size_t)THREADS * BATCH);
     CHECK(allocations_in(&stats) == allocated && puts_in(&stats) == recycled);
     CHECK(stats.in_use == 0 && stats.hold == stats.released + stats.in_cache + stats.in_ring);
@@ -162,7 +162,7 @@ int main(void) {
     verify(kept, 7);
     pp_page_put(kept);
     CHECK(pp_handle_state(handle) == PP_POOL_STATE_CLOSED);
-    CHECK(pp_buddy_get_info(buddy, &info) == PP_STATUS_OK);
+    CHECK(pp_buddy_get_info(buddy, &info, sizeof info) == PP_STATUS_OK);
     CHECK(info.total_units == MEMORY / 4096 && info.free_units == info.total_units);
 #ifndef FORGET
     pp_handle_destroy(handle);
