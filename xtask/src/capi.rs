@@ -55,6 +55,8 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     build.header_alone("c")?;
     if sh::works(Command::new("c++").arg("--version")) {
         build.header_alone("c++")?;
+    } else {
+        sh::loud("NOT checked: that the header is C++ as well, which needs a C++ compiler (`c++`)");
     }
     build.shared_library(&folder.join(PROGRAMS[0]), &workspace.target.join("debug"))?;
     if build.sanitizes()? {
