@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::sh::{self, Outcome};
 use crate::workspace::Workspace;
 
+pub(crate) const FOLDER: &str = "bare";
 /// What it is written for: its system calls, and the linker's arguments.
 const HOST: &str = "x86_64-unknown-linux-gnu";
 /// What the watchdog of the program exits with when the last check that held is the one under the provider's lock.
@@ -32,7 +33,7 @@ pub(crate) fn run() -> Result<Outcome> {
     if host != HOST {
         return Ok(Outcome::Skipped(format!("the program without std is for {HOST}, and this is {host}")));
     }
-    let bare = Bare { folder: workspace.root.join("bare"), target: workspace.target.join("bare") };
+    let bare = Bare { folder: workspace.root.join(FOLDER), target: workspace.target.join("bare") };
     bare.cargo(&["fmt", "--check"])?;
     bare.build("clippy", &["--release", "--all-targets", "--", "-D", "warnings"])?;
 

@@ -8,7 +8,8 @@ use clap::ValueEnum;
 
 use crate::sh::{self, Outcome};
 use crate::{
-    bare, bench, capi, doc_examples, downstream, features, icount, models, msrv, no_std, package, stress, targets,
+    bare, bench, capi, doc_examples, downstream, features, icount, locks, models, msrv, no_std, package, stress,
+    targets,
 };
 
 #[derive(clap::Args)]
@@ -20,6 +21,8 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Step {
     Fmt,
+    /// Lock files, those of bare/ and downstream/ as well
+    Locks,
     Clippy,
     Msrv,
     NoStd,
@@ -49,6 +52,7 @@ impl Step {
     fn complaint(self) -> &'static str {
         match self {
             Self::Fmt => "the code is not formatted (cure: `cargo fmt`)",
+            Self::Locks => "a lock file is stale",
             Self::Clippy => "clippy has complaints",
             Self::Msrv => "the workspace does not build with its stated rust-version",
             Self::NoStd => "a no_std library does not build without its default features",
@@ -72,6 +76,7 @@ impl Step {
     fn run(self) -> Result<Outcome> {
         match self {
             Self::Fmt => cargo(&["fmt", "--all", "--check"]),
+            Self::Locks => locks::run(),
             Self::Clippy => {
                 cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
             }

@@ -1,7 +1,7 @@
 //! What a user of the crates does with their own: the crates under `downstream/`, which are no members of the workspace.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -18,10 +18,7 @@ pub(crate) fn run() -> Result<Outcome> {
     let workspace = Workspace::load()?;
     let readme = fs::read_to_string(workspace.root.join("README.md")).context("README.md could not be read")?;
     ensure!(readme.contains(CHECK), "README.md no longer tells users to check their code by `{CHECK}`");
-    let mut folders = fs::read_dir(workspace.root.join(FOLDER))?.collect::<Result<Vec<_>, _>>()?;
-    folders.sort_by_key(|folder| folder.file_name());
-    ensure!(!folders.is_empty(), "{FOLDER}/ is empty");
-    for folder in folders.iter().map(|entry| entry.path()) {
+    for folder in folders(&workspace)? {
         // Each flag its own folder: the cfg rebuilds every dependency.
         let target = |flavour| workspace.target.join(FOLDER).join(flavour);
         let cargo = |arguments: &[&str]| {
@@ -37,6 +34,15 @@ pub(crate) fn run() -> Result<Outcome> {
         ensure!(tests.contains("loom_"), "`{CHECK}` has no test named `loom_*` in {}", folder.display());
     }
     Ok(Outcome::Done)
+}
+
+/// The crates' folders.
+pub(crate) fn folders(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(workspace.root.join(FOLDER))?.collect::<Result<Vec<_>, _>>()?;
+    let mut folders: Vec<_> = entries.iter().map(fs::DirEntry::path).collect();
+    folders.sort();
+    ensure!(!folders.is_empty(), "{FOLDER}/ is empty");
+    Ok(folders)
 }
 
 fn bash(line: &str, folder: &Path, target: &Path) -> Command {

@@ -12,6 +12,7 @@ mod downstream;
 mod features;
 mod fresh;
 mod icount;
+mod locks;
 mod miri;
 mod models;
 mod msrv;
