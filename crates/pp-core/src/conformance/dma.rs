@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
-use super::hand::{Held, Ledger, Spans, Words, take};
+use super::hand::{Held, Ledger, Spans, Writes, take};
 use super::{Broken, Obligation, Passed, part};
 use crate::descriptor::Descriptor;
 use crate::dma::{Dma, DmaAddr, DmaDirection, DmaError, DmaRange};
@@ -123,7 +123,7 @@ type Mapped = (DmaAddr, usize);
 impl<D: Dma> Bench<D> {
     fn new(dma: D) -> Result<Self, Broken> {
         let heap = Heap::new(UNIT_BYTES, MOST);
-        let units = take(&heap, &mut Ledger::new(Words::Left), &Request::new(0, None), MOST)?;
+        let units = take(&heap, &mut Ledger::new(Writes::Memory), &Request::new(0, None), MOST)?;
         Ok(Bench { dma, units, _heap: heap })
     }
 

@@ -9,7 +9,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use super::{Broken, Obligation};
-use crate::access::{Device, Exposed, Host};
+use crate::access::{Device, Host};
 use crate::descriptor::Descriptor;
 use crate::dma::DmaAddr;
 use crate::provider::{Backing, NodeId, ProvideError, Request, Unit, UnitDrain, UnitSink};
@@ -79,11 +79,15 @@ impl Held {
     }
 }
 
-/// Whether the suite leaves the home words of units alone.
+/// What the suite writes while a unit is out.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Words {
-    Left,
-    Scribbled,
+pub(super) enum Writes {
+    /// Nothing: where units are only counted, and there are many.
+    Nothing,
+    /// All of its memory, as far as the CPU reaches it.
+    Memory,
+    /// The home words as well.
+    MemoryAndWords,
 }
 
 /// Addresses that are taken, each with its length.
@@ -115,18 +119,18 @@ pub(super) struct Ledger {
     out: BTreeMap<usize, Look>,
     memory: Spans,
     premapped: Spans,
-    words: Words,
+    writes: Writes,
     tag: u8,
     nodes: Option<NodeId>,
 }
 
 impl Ledger {
-    pub(super) fn new(words: Words) -> Self {
+    pub(super) fn new(writes: Writes) -> Self {
         Ledger {
             out: BTreeMap::new(),
             memory: Spans::default(),
             premapped: Spans::default(),
-            words,
+            writes,
             tag: 0,
             nodes: None,
         }
@@ -181,11 +185,10 @@ impl Ledger {
         Obligation::Order.check(geometry.nodes > 1 || look.node == first, || {
             format!("the geometry knows one node, and units are on {first} and {}", look.node)
         })?;
-        let host = TypeId::of::<P::Access>() == TypeId::of::<Host>();
-        if TypeId::of::<P::Access>() != TypeId::of::<Device>() {
+        // Nothing is promised of the address of `Device` memory: it may be null, or a token that several units share.
+        let reachable = TypeId::of::<P::Access>() != TypeId::of::<Device>();
+        if reachable {
             Obligation::Memory.check(look.addr != 0, || "a unit that the CPU can reach has no address".into())?;
-        }
-        if look.addr != 0 {
             self.memory.add(look.addr as u64, look.len).map_err(|(at, len)| {
                 let Look { addr, len: bytes, .. } = look;
                 Obligation::Uniqueness
@@ -201,12 +204,12 @@ impl Ledger {
         }
         self.tag = self.tag.wrapping_add(1);
         let held = Held { descriptor: unit, look, premapped, tag: self.tag };
-        if self.words == Words::Scribbled {
+        if self.writes == Writes::MemoryAndWords {
             for word in held.descriptor().home_words() {
                 word.store(u32::from(self.tag), Ordering::Relaxed);
             }
         }
-        if host || TypeId::of::<P::Access>() == TypeId::of::<Exposed>() {
+        if reachable && self.writes != Writes::Nothing {
             // SAFETY: memory that the CPU reaches is valid for writes of its length while the unit is out (`Backing`).
             unsafe { held.descriptor().addr().write_bytes(held.tag, look.len) };
         }
@@ -224,12 +227,14 @@ impl Ledger {
             let text = |addr: Option<DmaAddr>| addr.map_or("nothing".into(), |addr| addr.to_string());
             format!("a unit was premapped at {}, and is now at {}", text(held.premapped), text(premapped))
         })?;
-        if TypeId::of::<P::Access>() == TypeId::of::<Host>() {
+        if TypeId::of::<P::Access>() == TypeId::of::<Host>() && self.writes != Writes::Nothing {
             // SAFETY: as in `enter_one`, for reads; all of it was written there.
             let bytes = unsafe { core::slice::from_raw_parts(held.descriptor().addr(), now.len) };
-            let other = bytes.iter().position(|byte| *byte != held.tag);
-            Obligation::Memory.check(other.is_none(), || {
-                format!("byte {} of the unit at {:#x} was written by somebody else", other.unwrap_or(0), now.addr)
+            // The same byte all through, in one comparison: units may be large.
+            let alone = bytes.first() == Some(&held.tag) && bytes[1..] == bytes[..bytes.len() - 1];
+            Obligation::Memory.check(alone, || {
+                let other = bytes.iter().position(|byte| *byte != held.tag).unwrap_or(0);
+                format!("byte {other} of the unit at {:#x} was written by somebody else", now.addr)
             })?;
         }
         self.out.remove(&held.key());

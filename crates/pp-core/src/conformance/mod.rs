@@ -11,8 +11,9 @@
 //! # Ok::<(), pp_core::conformance::Broken>(())
 //! ```
 //!
-//! The closure makes a fresh one for each part of the suite. Make it small: the suite takes up to 1024 units, or 64 MiB,
-//! and only of a provider that runs dry before that it can show what happens then. What breaks is returned as a [`Broken`],
+//! The closure makes a fresh one for each part of the suite. Make it small: of each order the suite takes up to 1024 base
+//! units or 64 MiB, whichever is less, and up to 4 units whatever their size; only of a provider that runs dry before that
+//! it can show what happens then. What breaks is returned as a [`Broken`],
 //! which names the [`Obligation`]; what could not be shown, because the one under test has nothing of the kind, is listed in
 //! [`Passed`].
 //!
@@ -20,9 +21,12 @@
 //! home, shows when it runs under Miri or the address sanitizer; what a race needs to show is luck: let a model checker
 //! look at locks of your own.
 
+mod device;
 mod dma;
 mod hand;
 mod provider;
+mod threads;
+mod turnover;
 
 use alloc::format;
 use alloc::string::{String, ToString};

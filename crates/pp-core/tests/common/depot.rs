@@ -12,7 +12,8 @@ use pp_core::{
 
 use super::{key, seen_at};
 
-struct Memory {
+/// Zeroed memory that goes with its owner.
+pub(crate) struct Memory {
     base: *mut u8,
     layout: Layout,
 }
@@ -23,7 +24,7 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    fn new(layout: Layout, addressable: bool) -> Self {
+    pub(crate) fn new(layout: Layout, addressable: bool) -> Self {
         if !addressable {
             return Memory { base: core::ptr::null_mut(), layout };
         }

@@ -18,7 +18,7 @@ mod model;
 mod window;
 mod world;
 
-pub(crate) use depot::{Depot, Give, Shape};
+pub(crate) use depot::{Depot, Give, Memory, Shape};
 pub(crate) use hand::Hand;
 pub(crate) use heap::Heap;
 pub(crate) use model::{Bytes, Model};
