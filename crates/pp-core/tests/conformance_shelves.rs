@@ -1,4 +1,4 @@
-//! The conformance suite on orders, nodes, few units and late memory: what is correct passes, and what is
+//! The conformance suite on orders, nodes, few units, late memory and close calls: what is correct passes, and what is
 //! broken there alone is named.
 #![cfg(not(any(loom, shuttle)))]
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
@@ -7,14 +7,14 @@ mod common;
 
 use std::alloc::Layout;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::Memory;
 use pp_core::conformance::{self, Obligation, Passed};
 use pp_core::{
     Access, Backing, Description, Descriptor, Device, DmaAddr, Geometry, Home, Host, MemoryProvider, NodeId,
-    ProvideError, Recycling, RegionMemory, Request, Unit, UnitDrain, UnitSink,
+    ProvideError, Recycling, Region, RegionMemory, Request, Unit, UnitDrain, UnitSink,
 };
 
 /// How a provider differs from the plain one.
@@ -270,5 +270,62 @@ fn what_is_broken_above_order_0_or_on_another_node_is_named() {
         let broken = broken.expect_err(&format!("{way:?} was not noticed"));
         println!("{way:?}: {broken}");
         assert_eq!(broken.obligation, obligation, "{way:?}");
+    }
+}
+
+/// A stack whose threads do not know of each other: a load and a store where a compare-exchange belongs.
+struct Racing {
+    region: Region,
+    slots: Vec<AtomicU32>,
+    len: AtomicUsize,
+}
+
+// SAFETY: none: (4) is broken.
+unsafe impl MemoryProvider for Racing {
+    fn alloc_bulk(&self, _: &Request, units: &mut UnitSink<'_>) -> Result<(), ProvideError> {
+        while units.room() > 0 {
+            let Some(top) = self.len.load(Ordering::Acquire).checked_sub(1) else { break };
+            let index = self.slots[top].load(Ordering::Relaxed);
+            self.len.store(top, Ordering::Release);
+            // SAFETY: none, as above; the suite must find it before anybody uses the memory.
+            units.push(unsafe { self.region.unit(index) });
+        }
+        Ok(())
+    }
+
+    fn release(&self, unit: Unit) {
+        let index = self.region.index_of(unit.descriptor()).expect("a unit of this provider");
+        unit.consume();
+        let top = self.len.load(Ordering::Acquire);
+        if let Some(slot) = self.slots.get(top) {
+            slot.store(index, Ordering::Relaxed);
+            self.len.store(top + 1, Ordering::Release);
+        }
+    }
+
+    fn geometry(&self) -> Geometry {
+        Geometry { unit_bytes: UNIT_BYTES, max_order: 0, nodes: 1 }
+    }
+
+    fn describe(&self) -> Description {
+        Description::new("racing", self.slots.len(), self.len.load(Ordering::Relaxed))
+    }
+}
+
+// SAFETY: the region's memory; whose it is, is the question.
+unsafe impl Backing for Racing {
+    type Access = Host;
+}
+
+#[test]
+fn calls_that_race_are_found_every_time() {
+    for run in 0..10 {
+        let broken = conformance::provider(|| {
+            let memory = Memory::new(Layout::from_size_align(64 * UNIT_BYTES, UNIT_BYTES).unwrap(), true);
+            let region = Region::new(memory, UNIT_BYTES, NodeId(0)).unwrap();
+            Home::new(Racing { region, slots: (0..64).map(AtomicU32::new).collect(), len: AtomicUsize::new(64) })
+        });
+        let broken = broken.expect_err(&format!("it was not noticed in run {run}"));
+        assert_eq!(broken.obligation, Obligation::AnyThread, "{broken}");
     }
 }

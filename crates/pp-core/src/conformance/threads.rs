@@ -1,13 +1,62 @@
 //! Several threads at once.
 
 use alloc::vec::Vec;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
+use std::time::Instant;
 
 use super::hand::{Held, Ledger, Writes, ask, release, release_bulk};
 use super::provider::recount;
 use super::{Broken, Obligation};
-use crate::provider::{Backing, Request};
+use crate::descriptor::Descriptor;
+use crate::provider::{Backing, Request, UnitSink};
+
+/// Calls that overlap as closely as can be: no ledger, no lock, no byte of memory between them. A count in the
+/// descriptor, which nobody else has while the unit is out, shows one that is out twice. For a time, not for a number of
+/// rounds: what a race needs is luck, and a quick provider needs more rounds for it than a slow one.
+pub(super) fn hammer<P: Backing>(provider: &P, stock: usize) -> Result<(), Broken> {
+    const LASTING: Duration = Duration::from_millis(100);
+    const LOOK_AT_CLOCK: usize = 64;
+    let orders = usize::from(provider.geometry().max_order) + 1;
+    let found = AtomicBool::new(false);
+    let begin = Instant::now();
+    let work = || {
+        let mut places = [MaybeUninit::<NonNull<Descriptor>>::uninit(); 3];
+        for round in 0.. {
+            if round % LOOK_AT_CLOCK == 0 && (found.load(Ordering::Relaxed) || begin.elapsed() > LASTING) {
+                break;
+            }
+            // Mostly the smallest, which are the quickest.
+            let order = if round % 8 == 7 { (round / 8 % orders) as u8 } else { 0 };
+            let mut sink = UnitSink::new(&mut places);
+            let _ = provider.alloc_bulk(&Request::new(order, None), &mut sink);
+            let len = sink.len();
+            // SAFETY: the sink has filled that many, and what was handed out is readable.
+            let units = places[..len].iter().map(|place| unsafe { place.assume_init().as_ref() });
+            for unit in units.clone() {
+                if unit.refs.fetch_add(1, Ordering::Relaxed) != 0 {
+                    found.store(true, Ordering::Relaxed);
+                }
+            }
+            for unit in units {
+                unit.refs.fetch_sub(1, Ordering::Relaxed);
+                release(provider, NonNull::from(unit));
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let workers = [(); 4].map(|()| scope.spawn(work));
+        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| panicked()))
+    })?;
+    let found = found.into_inner();
+    Obligation::AnyThread.check(!found, || "one of four threads was handed a unit that another one had".into())?;
+    recount(provider, Obligation::AnyThread, stock, "four threads took and gave back as fast as they could")
+        .map_err(|broken| Obligation::AnyThread.broken(broken.what))
+}
 
 fn panicked() -> Broken {
     Obligation::AnyThread.broken("a call panicked on one of four threads")
