@@ -21,6 +21,7 @@
 //! home, shows when it runs under Miri or the address sanitizer; what a race needs to show is luck: let a model checker
 //! look at locks of your own.
 
+mod bench;
 mod device;
 mod dma;
 mod hand;
