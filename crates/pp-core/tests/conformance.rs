@@ -36,7 +36,8 @@ fn the_provider_of_our_own_tests_conforms_in_every_shape_and_kind() {
     let shape = Shape { max_order: 2, nodes: 2, reserve: 3, ..Shape::plain(4096, 16) };
     let passed = conformance::provider(|| Home::new(Depot::<Host>::new(shape))).unwrap();
     assert_eq!((passed.capacity, not_shown(&passed)), (32, vec![Obligation::Premapped]), "it has a device to lose");
-    conformance::provider(|| Home::new(Depot::<Exposed>::new(shape))).unwrap();
+    let exposed = conformance::provider(|| Home::new(Depot::<Exposed>::new(shape))).unwrap();
+    assert_eq!((exposed.capacity, not_shown(&exposed)), (32, vec![Obligation::Premapped]));
     let premapped = || {
         let depot = Depot::<Device>::new(Shape::plain(4096, 20));
         depot.premap(true);
@@ -268,7 +269,8 @@ fn named(fault: Fault) -> Obligation {
 
 #[test]
 fn each_broken_provider_is_named_by_the_promise_it_breaks() {
-    conformance::provider(|| Faulty::home(Fault::Nothing)).expect("without a fault it is sound");
+    let sound = conformance::provider(|| Faulty::home(Fault::Nothing)).expect("without a fault it is sound");
+    assert_eq!(sound.capacity, 32);
     for (fault, obligation) in [
         (Fault::Twice, Obligation::Uniqueness),
         (Fault::Overlap, Obligation::Uniqueness),

@@ -1,13 +1,15 @@
 //! The contracts of [`MemoryProvider`](crate::MemoryProvider) and [`Dma`](crate::Dma) as tests that their authors run.
 //!
-//! One line in a test of yours, with feature `conformance`:
+//! In a test of yours, with feature `conformance`:
 //!
 //! ```
 //! # use pp_core::{Home, Identity as MyDevice, doc::Heap};
 //! # struct MyProvider;
 //! # impl MyProvider { fn new() -> Home<Heap> { Home::new(Heap::new(4096, 64)) } }
-//! pp_core::conformance::provider(|| MyProvider::new())?;
-//! pp_core::conformance::dma(|| MyDevice)?;
+//! let passed = pp_core::conformance::provider(|| MyProvider::new())?;
+//! println!("held, but for {:?}", passed.not_shown);
+//! let passed = pp_core::conformance::dma(|| MyDevice)?;
+//! println!("held, but for {:?}", passed.not_shown);
 //! # Ok::<(), pp_core::conformance::Broken>(())
 //! ```
 //!
@@ -153,6 +155,7 @@ impl core::fmt::Debug for Broken {
 impl core::error::Error for Broken {}
 
 /// All that was tried held: what [`provider`] and [`dma`] return.
+#[must_use = "`not_shown` says what could not be tried: assert it, or print it"]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Passed {
