@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::thread;
 
+use pp_core::conformance::Obligation;
+
 thread_local! {
     /// How deep this thread is in `irq::mask`.
     static MASKED: Cell<usize> = const { Cell::new(0) };
@@ -54,16 +56,34 @@ fn provider_and_lock_are_at_most_fifty_lines() {
 #[test]
 fn the_recipe_shows_what_is_tested_here_and_linked_without_std() {
     assert!(RECIPE.contains(PROVIDER), "docs/embedding.md and docs/own_provider.rs differ");
-    for obligation in ["Uniqueness", "Stability", "Conservation", "AnyThread", "Order", "Premapped", "Bulk"] {
-        assert!(RECIPE.contains(&format!("| `{obligation}` |")), "{obligation} is not explained");
-    }
+    let provider = [
+        Obligation::Uniqueness,
+        Obligation::Stability,
+        Obligation::Conservation,
+        Obligation::AnyThread,
+        Obligation::Order,
+        Obligation::Premapped,
+        Obligation::Bulk,
+        Obligation::HomeWords,
+        Obligation::Memory,
+        Obligation::Failure,
+        Obligation::DeviceLost,
+        Obligation::Description,
+    ];
+    let device = [Obligation::Reach, Obligation::Unmap, Obligation::Sync];
+    let rows = |obligations: &[Obligation]| obligations.iter().map(|it| format!("| `{it:?}` |")).collect::<Vec<_>>();
+    let tables = RECIPE.split("| promise | in other words |").skip(1).map(|table| {
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        rows.map(|row| format!("|{}|", row.split('|').nth(1).unwrap_or_default())).collect::<Vec<_>>()
+    });
+    assert_eq!(tables.collect::<Vec<_>>(), [rows(&provider), rows(&device)]);
 }
 
 #[test]
 fn it_keeps_the_contract() {
     let passed = conformance::provider(|| banks(&[40, 24])).unwrap();
     let not_shown: Vec<_> = passed.not_shown.iter().map(|(obligation, _)| *obligation).collect();
-    assert_eq!((passed.capacity, not_shown), (64, vec![conformance::Obligation::DeviceLost]));
+    assert_eq!((passed.capacity, not_shown), (64, vec![Obligation::DeviceLost]));
 }
 
 #[test]
