@@ -27,8 +27,11 @@ impl Banks {
     fn add(&self, memory: &'static mut [u8]) -> Result<(), RegionError> {
         let region: &Region = Box::leak(Box::new(Region::new(StaticMemory::new(memory), 4096, NodeId(0))?));
         let total = self.total.fetch_add(region.units() as usize, Relaxed) + region.units() as usize;
+        // Room for every unit there is, as a release must not allocate. Made, and the old one freed, outside the lock:
+        // with interrupts masked the heap must not be called.
+        let mut larger = Vec::with_capacity(total);
         self.home.with(|home| {
-            home.reserve(total); // room for every unit there is: a release must not allocate
+            if home.capacity() < larger.capacity() { larger.append(home); core::mem::swap(home, &mut larger); }
             home.extend((0..region.units()).filter_map(|index| region.descriptor(index)));
         });
         Ok(())

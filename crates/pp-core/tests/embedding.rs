@@ -3,6 +3,7 @@
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 #![allow(clippy::undocumented_unsafe_blocks, reason = "the recipe's comments are where its readers want them")]
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::thread;
 
@@ -11,6 +12,36 @@ use pp_core::conformance::Obligation;
 thread_local! {
     /// How deep this thread is in `irq::mask`.
     static MASKED: Cell<usize> = const { Cell::new(0) };
+    /// Calls of the heap while it was.
+    static HEAP_CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Notes when it is called where a kernel's heap must not be.
+struct Heap;
+
+#[global_allocator]
+static HEAP: Heap = Heap;
+
+impl Heap {
+    fn note(&self) {
+        if MASKED.get() > 0 {
+            HEAP_CALLS.set(HEAP_CALLS.get() + 1);
+        }
+    }
+}
+
+// SAFETY: the system's, and a count.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.note();
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        self.note();
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(place, layout) }
+    }
 }
 
 /// Masks nothing: a thread of a test is not interrupted. Counts, so that a test sees when it would be.
@@ -128,6 +159,32 @@ fn memory_is_added_while_pools_live_and_pages_are_out() {
         (handle.state(), banks.describe().free_units, banks.describe().total_units),
         (PoolState::Closed, 19, 19)
     );
+}
+
+#[test]
+fn the_heap_is_not_called_while_interrupts_are_masked() {
+    let banks = banks(&[4, 40, 3]);
+    let mut pool = PagePool::builder(banks.clone()).build().unwrap();
+    let pages: PageBatch<64> = pool.alloc_batch();
+    banks.add(memory(50)).unwrap();
+    drop((pages, pool));
+    assert_eq!((HEAP_CALLS.get(), banks.describe().free_units), (0, 97));
+    banks.home.with(|_| drop(Box::new(7)));
+    assert_eq!(HEAP_CALLS.get(), 2, "it would be seen");
+}
+
+#[test]
+fn whoever_adds_memory_at_the_same_time_there_is_room_for_all() {
+    for _ in 0..100 {
+        let banks = banks(&[]);
+        thread::scope(|scope| {
+            for pages in 1..=4 {
+                let banks = &banks;
+                scope.spawn(move || banks.add(memory(pages)).unwrap());
+            }
+        });
+        assert_eq!(banks.home.with(|home| (home.len(), home.capacity() >= 10)), (10, true));
+    }
 }
 
 #[test]
