@@ -15,9 +15,8 @@
 //!
 //! The closure makes a fresh one for each part of the suite. Make it small: of each order the suite takes up to 1024 base
 //! units or 64 MiB, whichever is less, and up to 4 units whatever their size; only of a provider that runs dry before that
-//! it can show what happens then. What breaks is returned as a [`Broken`],
-//! which names the [`Obligation`]; what could not be shown, because the one under test has nothing of the kind, is listed in
-//! [`Passed`].
+//! it can show what happens then. What breaks is returned as a [`Broken`], which names the [`Obligation`]; what could not be
+//! shown, because the one under test has nothing of the kind, is listed in [`Passed`].
 //!
 //! A suite cannot show everything. That memory is valid at all, and that a descriptor can still be read after its unit went
 //! home, shows when it runs under Miri or the address sanitizer; what a race needs to show is luck: let a model checker
