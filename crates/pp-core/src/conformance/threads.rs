@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::hand::{Held, Ledger, Writes, ask, release, release_bulk};
 use super::provider::recount;
-use super::{Broken, Obligation};
+use super::{Broken, Dice, Obligation};
 use crate::descriptor::Descriptor;
 use crate::provider::{Backing, Request, UnitSink};
 
@@ -19,43 +19,56 @@ use crate::provider::{Backing, Request, UnitSink};
 /// descriptor, which nobody else has while the unit is out, shows one that is out twice. For a time, not for a number of
 /// rounds: what a race needs is luck, and a quick provider needs more rounds for it than a slow one.
 pub(super) fn hammer<P: Backing>(provider: &P, stock: usize) -> Result<(), Broken> {
-    const LASTING: Duration = Duration::from_millis(100);
+    const LASTING: Duration = Duration::from_millis(200);
     const LOOK_AT_CLOCK: usize = 64;
+    const HOLDS: usize = 12;
     let orders = usize::from(provider.geometry().max_order) + 1;
     let found = AtomicBool::new(false);
     let begin = Instant::now();
-    let work = || {
+    let work = &|seed: u64| {
+        let (mut dice, mut held) = (Dice(seed), Vec::with_capacity(HOLDS));
         let mut places = [MaybeUninit::<NonNull<Descriptor>>::uninit(); 3];
         for round in 0.. {
             if round % LOOK_AT_CLOCK == 0 && (found.load(Ordering::Relaxed) || begin.elapsed() > LASTING) {
                 break;
             }
+            // Each thread holds now more, now fewer: one that was interrupted in the middle of a call shall not find
+            // everything as it was, even where there is one processor.
+            if dice.roll(HOLDS) < held.len() {
+                give_up(provider, held.drain(held.len().saturating_sub(3)..));
+                continue;
+            }
             // Mostly the smallest, which are the quickest.
-            let order = if round % 8 == 7 { (round / 8 % orders) as u8 } else { 0 };
+            let order = if round % 8 == 7 { dice.roll(orders) as u8 } else { 0 };
             let mut sink = UnitSink::new(&mut places);
             let _ = provider.alloc_bulk(&Request::new(order, None), &mut sink);
             let len = sink.len();
-            // SAFETY: the sink has filled that many, and what was handed out is readable.
-            let units = places[..len].iter().map(|place| unsafe { place.assume_init().as_ref() });
-            for unit in units.clone() {
+            for place in &places[..len] {
+                // SAFETY: the sink has filled that many, and what was handed out is readable.
+                let unit = unsafe { place.assume_init().as_ref() };
                 if unit.refs.fetch_add(1, Ordering::Relaxed) != 0 {
                     found.store(true, Ordering::Relaxed);
                 }
-            }
-            for unit in units {
-                unit.refs.fetch_sub(1, Ordering::Relaxed);
-                release(provider, NonNull::from(unit));
+                held.push(unit);
             }
         }
+        give_up(provider, held.into_iter());
     };
     thread::scope(|scope| {
-        let workers = [(); 4].map(|()| scope.spawn(work));
+        let workers = [1, 2, 3, 4].map(|seed| scope.spawn(move || work(seed)));
         workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| panicked()))
     })?;
     let found = found.into_inner();
     Obligation::AnyThread.check(!found, || "one of four threads was handed a unit that another one had".into())?;
     recount(provider, Obligation::AnyThread, stock, "four threads took and gave back as fast as they could")
         .map_err(|broken| Obligation::AnyThread.broken(broken.what))
+}
+
+fn give_up<'a, P: Backing>(provider: &P, units: impl Iterator<Item = &'a Descriptor>) {
+    for unit in units {
+        unit.refs.fetch_sub(1, Ordering::Relaxed);
+        release(provider, NonNull::from(unit));
+    }
 }
 
 fn panicked() -> Broken {
