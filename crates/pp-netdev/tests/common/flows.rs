@@ -24,15 +24,17 @@ impl Flows {
 
     /// Frame `index` of the stream; its length depends on the index.
     pub fn frame(index: u64, flows: u16, out: &mut Vec<u8>) {
+        let payload = index.wrapping_mul(31) % 1400;
+        let [high, low] = (20 + 8 + 8 + payload as u16).to_be_bytes();
         out.clear();
         out.extend([2; 12]);
-        out.extend([0x08, 0x00, 0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0, 198, 18, 0, 1, 198, 19, 0, 1]);
+        out.extend([0x08, 0x00, 0x45, 0, high, low, 0, 0, 0x40, 0, 64, 17, 0, 0, 198, 18, 0, 1, 198, 19, 0, 1]);
         let port = Self::PORT + (index % u64::from(flows)) as u16;
         out.extend(port.to_be_bytes());
         out.extend(Self::PORT.to_be_bytes());
         out.extend([0; 4]);
         out.extend(index.to_be_bytes());
-        out.extend((0..index.wrapping_mul(31) % 1400).map(|at| (at ^ index) as u8));
+        out.extend((0..payload).map(|at| (at ^ index) as u8));
     }
 }
 
