@@ -14,8 +14,9 @@ const MAX_EXTENSIONS: usize = 8;
 
 /// The headers of a frame, as far as they are there.
 ///
-/// A frame that ends early, or contradicts itself, has fewer of them; nothing is ever read beyond its end. A fragment has no
-/// ports, not even the first one, which could say them: so all fragments of a packet are of one flow (as RSS has it).
+/// A frame that ends early, or contradicts itself, has fewer of them; nothing is ever read beyond its end, or beyond the length that its
+/// IP header says: short frames are padded, and padding is not ports. A fragment has no ports, not even the first one, which could
+/// say them: so all fragments of a packet are of one flow (as RSS has it).
 ///
 /// # Examples
 ///
@@ -74,6 +75,8 @@ fn ipv4(packet: &[u8]) -> Option<Flow> {
     // More fragments, or not the first.
     let fragment = word(header, 6)? & 0x3fff != 0;
     let protocol = header[9];
+    // Padding may follow.
+    let packet = up_to(packet, word(header, 2)?.into());
     Some(Flow {
         addresses: Some((address(12)?, address(16)?)),
         protocol: Some(protocol),
@@ -87,6 +90,11 @@ fn ipv6(packet: &[u8]) -> Option<Flow> {
     let (header, mut rest) = packet.split_first_chunk::<40>()?;
     if header[0] >> 4 != 6 {
         return None;
+    }
+    // Padding may follow. A jumbogram says 0: its length is in an option, and no frame has so many bytes.
+    match word(header, 4)? {
+        0 => {}
+        payload => rest = up_to(rest, payload.into()),
     }
     let address = |at: usize| Some(IpAddr::V6(Ipv6Addr::from(*header.get(at..)?.first_chunk::<16>()?)));
     let addresses = Some((address(8)?, address(24)?));
@@ -114,6 +122,11 @@ fn ipv6(packet: &[u8]) -> Option<Flow> {
     Some(Flow { addresses, ..Flow::default() })
 }
 
+/// The first `len` bytes, or all if there are fewer.
+fn up_to(bytes: &[u8], len: usize) -> &[u8] {
+    bytes.get(..len).unwrap_or(bytes)
+}
+
 /// TCP, UDP and SCTP begin with their ports.
 fn ports(protocol: u8, segment: &[u8]) -> Option<(u16, u16)> {
     matches!(protocol, 6 | 17 | 132).then_some(())?;
@@ -135,6 +148,7 @@ mod tests {
     fn ipv4_packet(protocol: u8, fragment: u16, options: usize, payload: &[u8]) -> Vec<u8> {
         let mut header = vec![0; 20 + options];
         header[0] = 0x40 | (5 + options / 4) as u8;
+        header[2..4].copy_from_slice(&((20 + options + payload.len()) as u16).to_be_bytes());
         header[6..8].copy_from_slice(&fragment.to_be_bytes());
         header[9] = protocol;
         header[12..20].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
@@ -144,6 +158,7 @@ mod tests {
     fn ipv6_packet(next: u8, payload: &[u8]) -> Vec<u8> {
         let mut header = vec![0; 40];
         (header[0], header[6], header[23], header[39]) = (0x60, next, 1, 2);
+        header[4..6].copy_from_slice(&(payload.len() as u16).to_be_bytes());
         [&header, payload].concat()
     }
 
@@ -176,6 +191,44 @@ mod tests {
         extensions.resize(28, 0);
         extensions.extend(PORTS);
         assert_eq!(Flow::of(&ethernet(IPV6, &ipv6_packet(0, &extensions))), six);
+    }
+
+    #[test]
+    fn padding_is_no_ports() {
+        let padded = |ethertype, mut packet: Vec<u8>, length_at: usize, length: u16| {
+            packet[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+            let flow = Flow::of(&ethernet(ethertype, &packet));
+            assert!(flow.addresses.is_some(), "the header is there");
+            flow.ports
+        };
+        let ports = Some((0x1234, 80));
+        // Nothing but the header; half the ports; less than the header, with options and without; all; more than there is.
+        for (length, options, found) in [
+            (20, 0, None),
+            (23, 0, None),
+            (0, 0, None),
+            (19, 0, None),
+            (24, 8, None),
+            (28, 8, None),
+            (24, 0, ports),
+            (32, 8, ports),
+            (u16::MAX, 0, ports),
+        ] {
+            let packet = ipv4_packet(17, 0, options, &PORTS);
+            assert_eq!(padded(IPV4, packet, 2, length), found, "{length} bytes with {options} of options");
+        }
+        // A length of 0 is a jumbogram's.
+        for (length, found) in [(1, None), (3, None), (4, ports), (0, ports), (u16::MAX, ports)] {
+            assert_eq!(padded(IPV6, ipv6_packet(17, &PORTS), 4, length), found, "{length} bytes");
+        }
+        // The payload ends with, and within, an extension header.
+        let extended = [&[17, 0, 0, 0, 0, 0, 0, 0], &PORTS[..]].concat();
+        for (length, found) in [(1, None), (7, None), (8, None), (12, ports)] {
+            assert_eq!(padded(IPV6, ipv6_packet(60, &extended), 4, length), found, "{length} bytes");
+        }
+        // A length beyond the frame reads nothing beyond it.
+        assert_eq!(padded(IPV4, ipv4_packet(17, 0, 0, &PORTS[..3]), 2, u16::MAX), None);
+        assert_eq!(padded(IPV6, ipv6_packet(17, &PORTS[..3]), 4, u16::MAX), None);
     }
 
     #[test]
