@@ -7,7 +7,7 @@ use pp_core::{AllocError, Backing, BuildError, Home, Host, Page, Recycling};
 use crate::buffer::Buffer;
 use crate::mem_type::MemType;
 use crate::memory::{MemModel, Memory};
-use crate::returns::{Loan, Returns};
+use crate::returns::{Loan, Returns, room};
 use crate::source::Source;
 use crate::sync::Arc;
 
@@ -43,10 +43,10 @@ impl Order0Pages {
     ///
     /// # Errors
     ///
-    /// [`BuildError`].
+    /// [`BuildError`]: [`OutOfMemory`](BuildError::OutOfMemory) also for a `keep` that there is no memory to list.
     pub fn new<P: Backing<Access = Host>>(home: impl Into<Home<P>>, keep: usize) -> Result<Self, BuildError> {
         let source = Source::new(home, "page-order0")?;
-        Ok(Order0Pages { free: Vec::with_capacity(keep), returns: Returns::new(keep), keep, source })
+        Ok(Order0Pages { free: room(keep)?, returns: Returns::new(keep)?, keep, source })
     }
 
     /// A page.

@@ -7,10 +7,18 @@
 
 use alloc::vec::Vec;
 
+use pp_core::BuildError;
 use pp_core::lock::{Locked, SpinLock};
 use pp_core::sync::{Mutant, mutant};
 
 use crate::sync::Arc;
+
+/// An empty list with room for `len` items. The caller chose the number, so memory may not do.
+pub(crate) fn room<T>(len: usize) -> Result<Vec<T>, BuildError> {
+    let mut items = Vec::new();
+    items.try_reserve_exact(len).map_err(|_| BuildError::OutOfMemory)?;
+    Ok(items)
+}
 
 pub(crate) struct Returns<T>(Locked<SpinLock, Inner<T>>);
 
@@ -24,8 +32,8 @@ struct Inner<T> {
 
 impl<T> Returns<T> {
     /// Room for `keep` items, so that nobody allocates later.
-    pub(crate) fn new(keep: usize) -> Arc<Self> {
-        Arc::new(Returns(Locked::new(Inner { items: Vec::with_capacity(keep), keep, open: true })))
+    pub(crate) fn new(keep: usize) -> Result<Arc<Self>, BuildError> {
+        Ok(Arc::new(Returns(Locked::new(Inner { items: room(keep)?, keep, open: true }))))
     }
 
     /// Gives an item back, or says that there is no room or no allocator.

@@ -8,6 +8,7 @@ use pp_frag::FRAG_ALIGN;
 use crate::buffer::Buffer;
 use crate::mem_type::MemType;
 use crate::memory::{MemModel, Memory};
+use crate::returns::room;
 use crate::source::Source;
 
 /// A driver's own pages, several packets to each, with no pool behind them.
@@ -50,7 +51,7 @@ pub enum SplitError {
         /// Bytes in a page.
         page_bytes: usize,
     },
-    /// There is nothing to draw pages with.
+    /// There is nothing to draw pages with, or no memory to list them.
     Build(BuildError),
 }
 
@@ -95,7 +96,7 @@ impl SplitPages {
         SplitError::check(bytes, source.page_bytes())?;
         // Never over a page: that is a multiple as well.
         let bytes = bytes.next_multiple_of(FRAG_ALIGN);
-        Ok(SplitPages { pages: Vec::with_capacity(pages), at: 0, most: pages, bytes, source })
+        Ok(SplitPages { pages: room(pages)?, at: 0, most: pages, bytes, source })
     }
 
     /// Pages that were drawn.

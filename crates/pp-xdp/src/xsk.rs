@@ -1,6 +1,5 @@
 //! Memory type xsk-buff-pool: chunks of a fixed area.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use pp_core::{AllocError, Backing, BuildError, Fragmented, GivenBack, Home, Host, PagePart};
@@ -9,7 +8,7 @@ use crate::XDP_PACKET_HEADROOM;
 use crate::buffer::Buffer;
 use crate::mem_type::MemType;
 use crate::memory::{MemModel, Memory};
-use crate::returns::{Loan, Returns};
+use crate::returns::{Loan, Returns, room};
 use crate::source::Source;
 use crate::sync::Arc;
 
@@ -42,7 +41,7 @@ pub struct XskBuffPool {
     free: Vec<Place>,
     returns: Arc<Returns<Place>>,
     /// What lies in rings, by number.
-    posted: Box<[Option<PagePart<Host>>]>,
+    posted: Vec<Option<PagePart<Host>>>,
     chunk_shift: u32,
     source: Source,
 }
@@ -85,7 +84,7 @@ pub enum XskError {
         /// How many were asked for.
         chunks: usize,
     },
-    /// There is nothing to draw pages with.
+    /// There is nothing to draw pages with, or no memory to list the chunks.
     Build(BuildError),
     /// The provider has not as many pages; those it had are home again.
     Alloc(AllocError),
@@ -167,7 +166,10 @@ impl XskBuffPool {
             return Err(XskError::ChunkSize { chunk_bytes, page_bytes });
         }
         let count = u32::try_from(chunks).ok().filter(|count| *count > 0).ok_or(XskError::Chunks { chunks })?;
-        let mut free = Vec::with_capacity(chunks);
+        // All of it before the first page is drawn.
+        let mut free = room(chunks).map_err(XskError::Build)?;
+        let mut posted = room(chunks).map_err(XskError::Build)?;
+        let returns = Returns::new(chunks).map_err(XskError::Build)?;
         let mut page = None;
         for index in (0..count).rev() {
             let part = match page.as_mut().and_then(|page: &mut Fragmented| page.cut(chunk_bytes).ok()) {
@@ -181,14 +183,8 @@ impl XskBuffPool {
             free.push(Place { index, part });
         }
         source.trim();
-        let posted = (0..chunks).map(|_| None).collect();
-        Ok(XskBuffPool {
-            free,
-            returns: Returns::new(chunks),
-            posted,
-            chunk_shift: chunk_bytes.trailing_zeros(),
-            source,
-        })
+        posted.resize_with(chunks, || None);
+        Ok(XskBuffPool { free, returns, posted, chunk_shift: chunk_bytes.trailing_zeros(), source })
     }
 
     /// Takes a chunk off the free list (`xsk_buff_alloc`).

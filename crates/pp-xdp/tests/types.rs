@@ -184,6 +184,26 @@ fn sizes_that_are_none_are_refused() {
 }
 
 #[test]
+fn counts_that_no_memory_can_list_are_refused() {
+    let home = Home::new(Store::host(4096, 64));
+    for most in [usize::MAX, usize::MAX / 16] {
+        let error = SplitPages::new(home.clone(), 2048, most).unwrap_err();
+        assert_eq!(error, SplitError::Build(BuildError::OutOfMemory));
+        assert_eq!(Order0Pages::new(home.clone(), most).unwrap_err(), BuildError::OutOfMemory);
+    }
+    // A machine that promises more than it has lets the lists be made; then the provider has not as many pages.
+    #[cfg(not(miri))]
+    {
+        let error = XskBuffPool::new(home.clone(), 2048, u32::MAX as usize).unwrap_err();
+        assert!(
+            matches!(error, XskError::Build(BuildError::OutOfMemory) | XskError::Alloc(AllocError::OutOfMemory)),
+            "{error:?}"
+        );
+    }
+    assert_eq!(home.out(), 0);
+}
+
+#[test]
 fn chunks_and_addresses_turn_into_each_other() {
     let home = Home::new(Store::host(8192, 4));
     let mut pool = XskBuffPool::new(home.clone(), 2048, 10).unwrap();
