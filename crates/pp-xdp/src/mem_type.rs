@@ -137,6 +137,7 @@ impl core::fmt::Display for MemId {
 pub struct MemInfo {
     /// The type.
     pub mem_type: MemType,
-    /// The allocator's number; `None` for types that were registered without one.
+    /// The allocator's number; `None` for types that were registered without one. Once that is unregistered, and nobody has a
+    /// [`MemRef`](crate::MemRef) of it in hand, it may become another's.
     pub id: Option<MemId>,
 }

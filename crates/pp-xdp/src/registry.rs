@@ -8,7 +8,7 @@
 //!
 //! So an id means one allocator for as long as anybody has it in hand, which is what RCU's grace period is to the kernel's. All
 //! of it happens under one lock, for registering is rare and a frame does not need the registry to return; shares are
-//! dropped outside of it.
+//! dropped outside of it. What merely carries the number, as a frame does, does not keep the id.
 //!
 //! Kernel counterpart: `mem_id_ht`, `mem_id_pool` and their mutex (Linux 7.3, `net/core/xdp.c`). There an entry was once removed
 //! without the mutex, and an id lost where an insertion failed.
@@ -166,8 +166,11 @@ impl Registry {
         Ok(MemRef { registry: self.clone(), id, mem_type, share })
     }
 
-    /// Returns a frame while its allocator is registered, and gives it back otherwise: for who wants to hear of frames that
+    /// Returns a frame while its id is registered, and gives it back otherwise: for who wants to hear of frames that
     /// outlive their queue. A dropped frame finds its way either way.
+    ///
+    /// Only the number is looked at: a frame whose allocator was unregistered is returned all the same once its id is another
+    /// allocator's. That is harmless, because a frame owns its memory and goes home to where it is from, not to who has the number.
     ///
     /// Kernel counterpart: `xdp_return_frame` until 6.1, which looked for the pool by its id and could only leak or warn.
     ///

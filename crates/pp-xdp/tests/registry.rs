@@ -274,6 +274,28 @@ fn a_consumer_that_goes_on_with_another_pool_leaves_nothing_in_the_old_one() {
 }
 
 #[test]
+fn a_frame_whose_id_is_anothers_now_goes_home_to_its_own_pool() {
+    let only = MemId::new(9).unwrap();
+    let registry = Registry::with_ids(only, only);
+    let ((old_home, mut old), (new_home, new)) = (pool(64), pool(64));
+    let mut rxq = queue(&registry, &old);
+    let [early, late] = [1, 2].map(|tag| frame(&rxq, &mut old, 100, tag));
+    rxq.unreg().unwrap();
+    // Nobody's.
+    let refused = registry.return_frame(early).unwrap_err();
+    assert_eq!((refused.reason, refused.buffer.mem().id), (LookupError::Unknown { id: only }, Some(only)));
+    drop(refused);
+    // Another's: only the number is looked at, and the memory does not follow it.
+    let again = queue(&registry, &new);
+    assert_eq!(again.mem().and_then(|mem| mem.id), Some(only));
+    assert_eq!(old.stats().in_use(), 1);
+    assert!(registry.return_frame(late).is_ok());
+    assert_eq!((old.stats().in_use(), new.stats().in_use(), new.stats().puts()), (0, 0, 0));
+    drop((old, new));
+    assert_eq!((old_home.out(), new_home.out()), (0, 0));
+}
+
+#[test]
 fn errors_say_what_to_do() {
     let id = MemId::MAX;
     let texts = [
