@@ -86,7 +86,8 @@ pub trait Memory {
 ///
 /// See [`Memory`].
 pub trait Share: Send + Sync + 'static {
-    /// Whether the allocator is there; if not, whether all its memory is home.
+    /// `Open` while the allocator is there. Afterwards `Closing` while it is known that memory is out, and `Closed` when all is
+    /// home, or when nobody counts: [`MemRef::state`](crate::MemRef::state) says which types do.
     fn state(&self) -> PoolState;
 }
 

@@ -287,7 +287,28 @@ impl MemRef {
         MemInfo { mem_type: self.mem_type, id: Some(self.id) }
     }
 
-    /// Whether the allocator is there; if not, whether all its memory is home.
+    /// Whether the allocator is there; if not, and it is a pool, whether all its memory is home.
+    ///
+    /// | memory | `Closing` | `Closed` |
+    /// |---|---|---|
+    /// | page-pool, device | the pool has gone, pages are out | the pool has gone, all pages are home |
+    /// | page-shared, page-order0, xsk-buff-pool | never | the allocator has gone; memory may be out, which nobody counts |
+    /// | user-defined | as its [`Share`](crate::Share) says | as its [`Share`](crate::Share) says |
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::{Home, PoolState, doc::Heap};
+    /// use pp_xdp::{Memory, Order0Pages, Registry};
+    /// let mut pages = Order0Pages::new(Home::new(Heap::new(4096, 8)), 8)?;
+    /// let registration = Registry::new().register(pages.model())?;
+    /// let found = registration.mem_ref().expect("registered");
+    /// let page = pages.page()?;
+    /// drop(pages);
+    /// assert_eq!(found.state(), PoolState::Closed); // though a page is out
+    /// drop(page); // goes home all the same
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn state(&self) -> PoolState {
         self.share.state()
     }

@@ -7,8 +7,8 @@ const AT_ONCE: usize = 16;
 
 /// Where allocators that are no pools get their pages: on no pool's books, and home when they are dropped (`alloc_page`).
 ///
-/// Asking in bulk and counting what is out is a pool's work, so one does it; no page ever comes back to it, and it maps and syncs
-/// nothing.
+/// Asking in bulk is a pool's work, so one does it; no page ever comes back to it, and it maps and syncs nothing. Its pages are
+/// detached at once, so it does not count what is out.
 #[derive(Debug)]
 pub(crate) struct Source(PagePool<Host>);
 
@@ -27,6 +27,7 @@ impl Source {
         self.0.page_bytes()
     }
 
+    /// Says whether the allocator is there, and no more: with no page on its books the pool never is `Closing`.
     pub(crate) fn handle(&self) -> PoolHandle<Host> {
         self.0.handle()
     }

@@ -267,6 +267,33 @@ fn an_allocator_that_has_gone_is_known_to_be() {
 }
 
 #[test]
+fn with_memory_out_closed_says_of_pools_alone_that_it_is_home() {
+    type Make = fn(Home<Store>) -> Box<dyn Memory>;
+    fn build(home: Home<Store>) -> PagePool {
+        PagePool::builder(home).build().unwrap()
+    }
+    let all: [(Make, PoolState); 5] = [
+        (|home| Box::new(build(home)), PoolState::Closing),
+        (|home| Box::new(PoolFrags::new(build(home), 2048).unwrap()), PoolState::Closing),
+        (|home| Box::new(SplitPages::new(home, 2048, 1).unwrap()), PoolState::Closed),
+        (|home| Box::new(Order0Pages::new(home, 1).unwrap()), PoolState::Closed),
+        (|home| Box::new(XskBuffPool::new(home, 2048, 1).unwrap()), PoolState::Closed),
+    ];
+    for (make, while_out) in all {
+        let home = Home::new(Store::host(4096, 64));
+        let mut memory = make(home.clone());
+        let registration = pp_xdp::Registry::new().register(memory.model()).unwrap();
+        let found = registration.mem_ref().unwrap();
+        let buffer = memory.alloc().unwrap();
+        assert_eq!(found.state(), PoolState::Open);
+        drop(memory);
+        assert_eq!((found.state(), home.out()), (while_out, 1), "{}", found.info().mem_type);
+        drop(buffer);
+        assert_eq!((found.state(), home.out()), (PoolState::Closed, 0), "{}", found.info().mem_type);
+    }
+}
+
+#[test]
 fn verdicts_are_the_kernels_numbers() {
     let all = [XdpAction::Aborted, XdpAction::Drop, XdpAction::Pass, XdpAction::Tx, XdpAction::Redirect];
     for (number, action) in all.into_iter().enumerate() {
