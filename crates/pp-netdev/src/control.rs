@@ -61,10 +61,10 @@ struct Shared {
     bell: Arc<Bell>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Requests {
     waiting: Vec<Restart>,
-    /// Nobody serves them any more.
+    /// Nobody serves them yet, or any more.
     closed: bool,
 }
 
@@ -83,11 +83,14 @@ pub(crate) struct Inbox(Option<Arc<Shared>>);
 impl QueueControl {
     /// For a queue on `pool` whose poll loop sleeps on `bell`; see [`Napi::with_control`](crate::Napi::with_control).
     pub fn new(pool: PoolHandle<Host>, bell: Arc<Bell>) -> Self {
-        let (waiting, requests) = (AtomicUsize::new(0), Mutex::default());
+        let requests = Mutex::new(Requests { waiting: Vec::new(), closed: true });
+        let waiting = AtomicUsize::new(0);
         QueueControl(Arc::new(Shared { waiting, requests, pool: Mutex::new(pool), bell }))
     }
 
     /// Has the queue put `pool` in the place of its own; see [`RxQueue::restart`]. Waits until that is done.
+    ///
+    /// For any thread but the queue's own, which would wait for itself.
     ///
     /// # Errors
     ///
@@ -104,7 +107,8 @@ impl QueueControl {
             self.0.waiting.fetch_add(1, Ordering::Relaxed);
         }
         self.0.bell.ring();
-        // Each request is answered, by `serve` or by `close`, unless the poll loop panics while it has it.
+        // Each request that was taken is answered, by `serve` or when the `Inbox` is dropped, unless the poll loop panics while
+        // it has it.
         answered.recv().unwrap_or(Err(RestartFailed { pool: None, error: RestartError::Ended }))
     }
 
@@ -113,7 +117,9 @@ impl QueueControl {
         lock(&self.0.pool).stats()
     }
 
+    /// From now until the poll loop's end is dropped, requests are taken.
     pub(crate) fn inbox(&self) -> Inbox {
+        lock(&self.0.requests).closed = false;
         Inbox(Some(Arc::clone(&self.0)))
     }
 }

@@ -60,7 +60,9 @@ pub struct NapiCounters {
     pub received: Counter,
     /// Packets the program dropped.
     pub dropped: Counter,
-    /// Packets thrown away because the transmitting device was gone.
+    /// Packets thrown away because the transmitting device was gone, or their pool closed early ([`RxQueue::free_retired`]).
+    ///
+    /// [`RxQueue::free_retired`]: crate::RxQueue::free_retired
     pub discarded: Counter,
     /// Buffers that lie in the receive ring now.
     pub posted: Counter,

@@ -13,7 +13,7 @@ use crate::control::{Inbox, QueueControl};
 use crate::counters::Live;
 use crate::program::{Program, Verdict};
 use crate::ring::Left;
-use crate::rx_queue::{Received, RefillError, RxQueue};
+use crate::rx_queue::{GRACE, Received, RefillError, RxQueue};
 use crate::stop::StopFlag;
 use crate::tx_queue::TxQueue;
 
@@ -64,6 +64,13 @@ pub enum NapiError {
     ReceiverLeft,
 }
 
+impl NapiError {
+    /// Whether something else went wrong before.
+    pub(crate) fn is_consequence(&self) -> bool {
+        matches!(self, NapiError::TransmitterLeft | NapiError::ReceiverLeft)
+    }
+}
+
 /// One poll loop: a receive queue, what is done with its packets, and where they go.
 ///
 /// Kernel counterpart: `struct napi_struct` and a driver's poll function (Linux 7.3, `include/linux/netdevice.h`).
@@ -93,7 +100,7 @@ pub enum NapiError {
 ///
 /// let one_queue = SteeringTable::new(1.try_into()?);
 /// let (rx_device, _) = RxDevice::new(vec![(rx_end, live.clone())], one_queue, window.clone(), OnNoBuffer::Wait)?;
-/// let tx_device = TxDevice::new(vec![(tx_end, live.clone())], window.clone());
+/// let tx_device = TxDevice::new(vec![(tx_end, live.clone())], window.clone())?;
 /// let cleaner = TxCleaner::new(tx_cleaner, &handle, live.clone());
 /// let queues = (RxQueue::new(pool, rx_poster, rx_cleaner), TxQueue::new(tx_poster));
 /// let mut napi = Napi::new(queues.0, queues.1, Action::SwapMac, live.clone());
@@ -130,8 +137,12 @@ impl<P: Program> Napi<P> {
 
     /// Lets other threads ask for things through `control`, which are done between two polls; see [`QueueControl`].
     #[must_use]
-    pub fn with_control(mut self, control: &QueueControl) -> Self {
-        self.inbox = control.inbox();
+    pub fn with_control(self, control: &QueueControl) -> Self {
+        self.with_inbox(control.inbox())
+    }
+
+    pub(crate) fn with_inbox(mut self, inbox: Inbox) -> Self {
+        self.inbox = inbox;
         self
     }
 
@@ -176,9 +187,10 @@ impl<P: Program> Napi<P> {
             match self.program.run(packet) {
                 Verdict::Forward => {
                     if let Err(unsent) = self.tx.send(buffer, len, mark) {
-                        // Cannot be: there was room, and the buffer came through a ring. The packet counts as dropped.
+                        // There was room, and the buffer came through a ring: its pool was closed meanwhile, by
+                        // `RxQueue::free_retired`.
                         self.rx.recycle(unsent.into_buffer());
-                        dropped += 1;
+                        self.live.napi.discarded.add(1);
                     }
                 }
                 Verdict::Drop => {
@@ -278,7 +290,7 @@ impl<P: Program> Napi<P> {
             match polled.ended {
                 Ended::Budget => {}
                 Ended::TxFull => {
-                    bell.wait(|| self.tx.has_room() || self.tx.peer_left().is_some() || self.inbox.has_requests());
+                    self.sleep(bell, || self.tx.has_room());
                 }
                 Ended::Empty if polled.work > 0 => {}
                 Ended::Empty => match rx_left {
@@ -295,14 +307,22 @@ impl<P: Program> Napi<P> {
                         }
                         bell.nap(STARVED);
                     }
-                    None => bell.wait(|| {
-                        self.rx.has_received()
-                            || self.rx.device_left().is_some()
-                            || self.tx.peer_left().is_some()
-                            || self.inbox.has_requests()
-                    }),
+                    None => self.sleep(bell, || self.rx.has_received() || self.rx.device_left().is_some()),
                 },
             }
+        }
+    }
+}
+
+impl<P> Napi<P> {
+    /// Sleeps until `ready`, or there is something else to do.
+    fn sleep(&self, bell: &Bell, ready: impl Fn() -> bool) {
+        let ready = || ready() || self.tx.peer_left().is_some() || self.inbox.has_requests();
+        if self.rx.retired() == 0 {
+            bell.wait(ready);
+        } else {
+            // No bell is rung for a replaced pool whose pages are home.
+            bell.wait_within(ready, GRACE);
         }
     }
 }

@@ -13,8 +13,8 @@ use pp_core::{DmaDirection, Home, PagePool};
 use pp_netdev::ring::{Bells, ring};
 use pp_netdev::steer::{Match, SteeringTable};
 use pp_netdev::{
-    Action, Bell, Buffers, DmaWindow, ForwardError, Forwarder, OnNoBuffer, Program, QueuesError, Report, RxDevice,
-    Verdict,
+    Action, Bell, Buffers, DmaWindow, ForwardError, Forwarder, NapiError, OnNoBuffer, Program, QueuesError, Report,
+    RxDevice, TxDevice, Verdict,
 };
 
 const UNITS: usize = 256;
@@ -143,7 +143,7 @@ fn an_error_in_one_queue_ends_the_run_and_loses_nothing() {
     let pools = pools.into_iter().map(|pool| (pool, Action::Forward));
     let forwarder = Forwarder::with_queues(pools, table(2), window.clone(), rings_of(16)).unwrap();
     let error = forwarder.run(&mut Flows::new(FRAMES, 8), &mut Ordered::default(), |_| {}).unwrap_err();
-    assert!(matches!(error, ForwardError::Driver(_)), "{error}");
+    assert!(matches!(error, ForwardError::Driver(NapiError::Refill(_))), "{error}");
     assert!(heaps.iter().all(|heap| heap.free_units() == UNITS) && window.mapped() == 0);
 }
 
@@ -167,4 +167,6 @@ fn queues_that_do_not_fit_are_refused() {
     assert!(matches!(device(rings([&bell, &bell]), 1).unwrap_err(), QueuesError::Count { rings: 2, .. }));
     assert!(matches!(device(Vec::new(), 1).unwrap_err(), QueuesError::Count { rings: 0, .. }));
     assert_eq!(device(rings([&bell, &bell]), 2).unwrap().1.len(), 2);
+    assert_eq!(TxDevice::new(rings([&bell, &other]), window.clone()).unwrap_err(), QueuesError::Bells { queue: 1 });
+    assert!(TxDevice::new(rings([&bell, &bell]), window.clone()).is_ok());
 }

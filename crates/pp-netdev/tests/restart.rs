@@ -88,7 +88,7 @@ impl Bench {
         }
         let (device, gates) = RxDevice::new(rings, table, window.clone(), OnNoBuffer::Wait).unwrap();
         let queues = queues.into_iter().zip(gates).map(|(queue, gate)| {
-            let mut queue = queue.with_gate(gate, bells.clone());
+            let mut queue = queue.with_gate(gate);
             queue.refill().unwrap();
             queue
         });

@@ -32,6 +32,7 @@ use crate::bell::Bell;
 use crate::control::QueueControl;
 use crate::counters::Live;
 use crate::frame::{FrameSink, FrameSource};
+use crate::napi::NapiError;
 use crate::nic::{QueuesError, RxDevice, TxDevice};
 use crate::program::Program;
 use crate::steer::SteeringTable;
@@ -173,7 +174,7 @@ impl<P: Program> Forwarder<P> {
             drivers.push((queue, driver));
         }
         let (rx_device, gates) = RxDevice::new(rx_rings, steering, Arc::clone(&window), config.on_no_buffer)?;
-        let tx_device = TxDevice::new(tx_rings, Arc::clone(&window));
+        let tx_device = TxDevice::new(tx_rings, Arc::clone(&window))?;
 
         let watch = Watch::new(&config);
         // A flag of its own, so that the caller can tell its stop from ours.
@@ -213,7 +214,11 @@ impl<P: Program> Forwarder<P> {
             let traffic = Traffic::read(&lives);
             received.map_err(|error| ForwardError::Source { frames: traffic.packets_in, error })?;
             sent.map_err(|error| ForwardError::Sink { frames: traffic.packets_out, error })?;
-            polled.iter_mut().try_for_each(|outcome| std::mem::replace(&mut outcome.result, Ok(())))?;
+            let failed = polled.iter_mut().filter_map(|outcome| std::mem::replace(&mut outcome.result, Ok(())).err());
+            // One that is a cause, if there is one: other queues lost their device by it.
+            if let Some(error) = failed.min_by_key(NapiError::is_consequence) {
+                return Err(error.into());
+            }
 
             let phases = phases::add_up(polled.iter().map(|outcome| &*outcome.phases));
             let pools = polled.into_iter().map(queue::Outcome::into_report).collect();

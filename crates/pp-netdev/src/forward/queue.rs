@@ -7,9 +7,9 @@ use pp_core::{Host, PagePool};
 use super::config::ForwardConfig;
 use super::phases::{Phase, Phases};
 use super::report::PoolReport;
-use super::watch::{Milestone, Watch};
+use super::watch::{Milestone, StopOnPanic, Watch};
 use crate::bell::Bell;
-use crate::control::QueueControl;
+use crate::control::{Inbox, QueueControl};
 use crate::counters::Live;
 use crate::napi::{Napi, NapiError};
 use crate::nic::QueueGate;
@@ -27,6 +27,8 @@ pub(super) struct Queue<P> {
     bell: Arc<Bell>,
     pub(super) live: Arc<Live>,
     pub(super) control: QueueControl,
+    /// Here from the start, so that requests are answered even if the run never begins.
+    inbox: Inbox,
 }
 
 /// The devices' ends of its rings.
@@ -37,7 +39,7 @@ pub(super) struct DeviceEnds {
 
 /// The driver's ends of its rings.
 pub(super) struct DriverEnds {
-    rx: (Poster, Cleaner, Bells),
+    rx: (Poster, Cleaner),
     tx: Poster,
     cleaner: Cleaner,
 }
@@ -61,7 +63,8 @@ impl<P: Program> Queue<P> {
     pub(super) fn new(pool: PagePool<Host>, program: P) -> Self {
         let bell = Arc::new(Bell::new());
         let control = QueueControl::new(pool.handle(), Arc::clone(&bell));
-        Queue { pool, program, bell, live: Arc::new(Live::default()), control }
+        let inbox = control.inbox();
+        Queue { pool, program, bell, live: Arc::new(Live::default()), control, inbox }
     }
 
     /// The queue's rings. `device_bells` are the receiving and the transmitting device's.
@@ -70,9 +73,9 @@ impl<P: Program> Queue<P> {
         let [rx_device, tx_device] = device_bells.each_ref().map(Arc::clone);
         let rx_bells = Bells { poster: Arc::clone(napi), device: rx_device, cleaner: Arc::clone(napi) };
         let tx_bells = Bells { poster: Arc::clone(napi), device: tx_device, cleaner: clean };
-        let (rx_poster, rx, rx_cleaner) = ring(config.rx_ring, rx_bells.clone());
+        let (rx_poster, rx, rx_cleaner) = ring(config.rx_ring, rx_bells);
         let (tx_poster, tx, cleaner) = ring(config.tx_ring, tx_bells);
-        (DeviceEnds { rx, tx }, DriverEnds { rx: (rx_poster, rx_cleaner, rx_bells), tx: tx_poster, cleaner })
+        (DeviceEnds { rx, tx }, DriverEnds { rx: (rx_poster, rx_cleaner), tx: tx_poster, cleaner })
     }
 
     /// Puts the driver's side together: the poll loop, and the thread that cleans. `at` is the queue's place.
@@ -83,12 +86,12 @@ impl<P: Program> Queue<P> {
         gate: QueueGate,
         config: &ForwardConfig,
     ) -> (Loop<P>, TxCleaner) {
-        let Queue { pool, program, bell, live, control } = self;
+        let Queue { pool, program, bell, live, control: _, inbox } = self;
         let cleaner = TxCleaner::new(ends.cleaner, &pool.handle(), Arc::clone(&live));
-        let (poster, rx_cleaner, bells) = ends.rx;
-        let mut rx = RxQueue::new(pool, poster, rx_cleaner).with_gate(gate, bells);
+        let (poster, rx_cleaner) = ends.rx;
+        let mut rx = RxQueue::new(pool, poster, rx_cleaner).with_gate(gate);
         rx.set_buffers(config.buffers);
-        let napi = Napi::new(rx, TxQueue::new(ends.tx), program, live).with_control(&control);
+        let napi = Napi::new(rx, TxQueue::new(ends.tx), program, live).with_inbox(inbox);
         (Loop { napi, bell, at }, cleaner)
     }
 }
@@ -97,6 +100,7 @@ impl<P: Program> Loop<P> {
     /// Polls until the run is over.
     pub(super) fn run(self, stop: &StopFlag, watch: &Watch, config: &ForwardConfig, lives: &[Arc<Live>]) -> Outcome {
         let Loop { napi, bell, at } = self;
+        let _stop = StopOnPanic(stop);
         let mut tenth = Tenth { milestone: watch.tenth(), allocs: None };
         let mut phases = Phases::new(config.change_to);
         let (mut rx, result) = napi.run(&bell, stop, |rx, live| {

@@ -31,7 +31,7 @@ pub struct Traffic {
     pub rx_missed: u64,
     /// Lost because a device could not reach their page; [`Report::faults`] says why.
     pub dma_faults: u64,
-    /// Received but not sent, because the transmitting device was gone.
+    /// Received but not sent, because the transmitting device was gone or their pool closed early.
     pub unsent: u64,
     /// Buffers that lie in the receive rings.
     pub posted: u64,

@@ -19,6 +19,17 @@ impl Drop for StopOnExit<'_> {
     }
 }
 
+/// Sets the flag where a thread panics: devices notice that a driver is gone only once they need something of it.
+pub(super) struct StopOnPanic<'a>(pub(super) &'a StopFlag);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.set();
+        }
+    }
+}
+
 /// What the threads of a run and the thread that waits for them share.
 pub(super) struct Watch {
     /// | state | meaning |

@@ -68,6 +68,13 @@ pub enum QueuesError {
     },
 }
 
+/// A device sleeps on one bell, so all its rings must ring that one.
+pub(super) fn check_bells<'a>(mut rings: impl Iterator<Item = &'a DeviceEnd>) -> Result<(), QueuesError> {
+    let Some(first) = rings.next() else { return Ok(()) };
+    let other = rings.position(|ring| !std::sync::Arc::ptr_eq(&ring.bells().device, &first.bells().device));
+    other.map_or(Ok(()), |after_first| Err(QueuesError::Bells { queue: after_first + 1 }))
+}
+
 impl RxDevice {
     /// A device on `window` with a queue on each of these rings, which share the device's bell, and the counters of each. Also
     /// the registers of the queues, in their order, for drivers that want to [restart](crate::RxQueue::restart) them.
@@ -85,9 +92,7 @@ impl RxDevice {
             return Err(QueuesError::Count { rings: rings.len(), steered: steering.queues() });
         };
         let bell = std::sync::Arc::clone(&first.bells().device);
-        if let Some(queue) = rings.iter().position(|(ring, _)| !std::sync::Arc::ptr_eq(&ring.bells().device, &bell)) {
-            return Err(QueuesError::Bells { queue });
-        }
+        check_bells(rings.iter().map(|(ring, _)| ring))?;
         let attention = Attention::new(bell);
         let (queues, gates) = rings
             .into_iter()

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::receive::{QueuesError, check_bells};
 use crate::counters::Live;
 use crate::frame::{Frame, FrameSink};
 use crate::ring::{Completion, DeviceEnd, Left, Work};
@@ -28,12 +29,17 @@ pub struct TxDevice {
 
 impl TxDevice {
     /// A device on `window` with a queue on each of these rings, which share the device's bell, and the counters of each.
-    pub fn new(queues: Vec<(DeviceEnd, Arc<Live>)>, window: Arc<DmaWindow>) -> Self {
-        TxDevice { queues, window, fifo: Vec::new() }
+    ///
+    /// # Errors
+    ///
+    /// [`QueuesError::Bells`].
+    pub fn new(queues: Vec<(DeviceEnd, Arc<Live>)>, window: Arc<DmaWindow>) -> Result<Self, QueuesError> {
+        check_bells(queues.iter().map(|(ring, _)| ring))?;
+        Ok(TxDevice { queues, window, fifo: Vec::new() })
     }
 
-    /// Transmits until the drivers have left and everything they posted is out. If all of them left
-    /// [complete](Left::Complete), the sink is finished then; otherwise the output is not whole and stays unfinished.
+    /// Transmits until all drivers have left [complete](Left::Complete) and everything they posted is out, and finishes the sink.
+    /// If one of them left otherwise, transmits what is posted and leaves the output unfinished.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{EMPTY, Left, POSTED, Ring};
+use super::{Bells, EMPTY, Left, POSTED, Ring};
 use crate::buffer::Buffer;
 use crate::sync::{Arc, Ordering, unless};
 
@@ -79,6 +79,11 @@ impl Poster {
         slot.pass(POSTED, unless("posting without Release", Ordering::Release));
         self.tail = self.ring.after(self.tail);
         Ok(())
+    }
+
+    /// The bells of its ring.
+    pub(crate) fn bells(&self) -> &Bells {
+        &self.ring.bells
     }
 
     /// Rings the device's doorbell: once a burst of posts.

@@ -11,8 +11,8 @@
 //! | free | the old ring is emptied, the old pool closed | cannot fail |
 //!
 //! Pages of the old pool may be anywhere meanwhile: received and not yet handled, on their way out of another device, in a
-//! stack's hands. Received ones are handled first, in their order. The old pool is closed when all of them are back, after
-//! [`GRACE`] at the latest, because closing it takes pages that are on their way out from their device. What comes back
+//! stack's hands. Received ones are handled first, in their order. The old pool is closed when all of them are back, or once none came
+//! back for [`GRACE`]: closing it takes pages that are on their way out from their device. What comes back
 //! later goes home by itself, from whatever thread: a page says whose it is (kernel dd64b232deb8 had to say it of the thread).
 
 use std::fmt;
@@ -28,8 +28,8 @@ use crate::nic::{GateError, QueueGate};
 use crate::ring::{Bells, Cleaner};
 use crate::sync::broken;
 
-/// How long a pool that was replaced waits for its pages before it is closed without them (the kernel looks again after a second,
-/// too: `DEFER_TIME`). See [`QueueControl`](crate::QueueControl).
+/// How long a pool that was replaced waits for its next page before it is closed without them (the kernel looks again after a
+/// second, too: `DEFER_TIME`). See [`QueueControl`](crate::QueueControl).
 pub const GRACE: Duration = Duration::from_secs(1);
 
 /// What a queue that can be restarted has besides.
@@ -51,6 +51,9 @@ pub(super) struct Draining {
 #[derive(Debug)]
 pub(super) struct Retired {
     pool: PagePool<Host>,
+    /// Pages that were out when it was looked at last.
+    in_use: usize,
+    /// When the last of them came home.
     since: Instant,
 }
 
@@ -73,8 +76,8 @@ pub enum RestartError {
     /// Step 3: the device did not start with the new ring. It went on with the old one.
     #[error("the queue was not started on the new pool and runs on the old one: {0}")]
     Start(GateError),
-    /// The poll loop ended before it came to it.
-    #[error("the run ended before the queue could be restarted")]
+    /// The poll loop ended before it came to it, or there is none.
+    #[error("no poll loop runs any more that could restart the queue; start a run, and ask before it ends")]
     Ended,
 }
 
@@ -88,19 +91,23 @@ pub struct RestartFailed {
 }
 
 impl RxQueue {
-    /// Makes the queue one that can be restarted: `gate` is its device's, `bells` are those of its ring. A
+    /// Makes the queue one that can be restarted: `gate` is the one that its device has for its ring. A
     /// [`Forwarder`](crate::Forwarder) does it.
     #[must_use]
-    pub fn with_gate(mut self, gate: QueueGate, bells: Bells) -> Self {
-        let descriptors = NonZeroU32::new(self.descriptors);
-        self.restarts = descriptors.map(|descriptors| Restarts { gate, bells, descriptors });
+    pub fn with_gate(mut self, gate: QueueGate) -> Self {
+        let poster = self.memory.poster.as_ref();
+        self.restarts = poster.zip(NonZeroU32::new(self.descriptors)).map(|(poster, descriptors)| {
+            let bells = poster.bells().clone();
+            Restarts { gate, bells, descriptors }
+        });
         self
     }
 
     /// Puts `pool` in the place of the queue's own, in a ring of its own, while other queues run. Waits for the device, at most
     /// `within` for each step that it has a part in.
     ///
-    /// Packets that were received before come out first. Returns a handle of the old pool, to see its pages come home. Other
+    /// Packets that were received before come out first. Those that a transmitting device then keeps for longer than [`GRACE`]
+    /// without sending one are lost to it. To be called on the thread that waits on the ring's bell. Returns a handle of the old pool, to see its pages come home. Other
     /// threads ask for it by a [`QueueControl`](crate::QueueControl).
     ///
     /// # Errors
@@ -140,7 +147,7 @@ impl RxQueue {
         drop((poster, cache));
         let handle = pool.handle();
         self.draining = Some(Draining { cleaner, posted });
-        self.retired.push(Retired { pool, since: Instant::now() });
+        self.retired.push(Retired { in_use: pool.stats().in_use(), since: Instant::now(), pool });
         if !self.has_received() {
             self.drained();
         }
@@ -155,7 +162,8 @@ impl RxQueue {
             match cleaner.take() {
                 Some(completed) => {
                     *posted -= 1;
-                    // Its pool is not the queue's any more, but the one that was retired last.
+                    // Its pool is not the queue's any more, but the one that was retired last; if that was closed early, its
+                    // pages are unmapped, and the new pool sees that there is nothing to sync.
                     let pool = self.retired.last().map_or(&self.memory.pool, |retired| &retired.pool);
                     match Received::new(pool, completed) {
                         Ok(received) => return Some(received),
@@ -174,11 +182,23 @@ impl RxQueue {
         while let Some(completed) = old.cleaner.take().or_else(|| old.cleaner.take_abandoned()) {
             drop(completed.buffer);
         }
+        if let Some(last) = self.retired.last_mut() {
+            last.since = Instant::now();
+        }
     }
 
-    /// Closes the pools that were replaced and have their pages back, or waited long enough.
+    /// Closes the pools that were replaced and have their pages back, or waited long enough for the next one.
     pub(super) fn free_idle(&mut self) {
-        self.retired.retain(|retired| retired.pool.stats().in_use() > 0 && retired.since.elapsed() < GRACE);
+        // What was received and not yet handled needs its pool, the last one, to get to the next device.
+        let draining = usize::from(self.draining.is_some());
+        let mut before_it = self.retired.len().saturating_sub(draining);
+        self.retired.retain_mut(|retired| {
+            if before_it == 0 {
+                return true;
+            }
+            before_it -= 1;
+            retired.is_waited_for()
+        });
     }
 
     /// Closes the pools that were replaced, now: pages of theirs that are out stay valid, but no device reaches them any
@@ -194,6 +214,16 @@ impl RxQueue {
     /// Pools that were replaced and wait for their pages. See [`QueueControl`](crate::QueueControl).
     pub fn retired(&self) -> usize {
         self.retired.len()
+    }
+}
+
+impl Retired {
+    fn is_waited_for(&mut self) -> bool {
+        let in_use = self.pool.stats().in_use();
+        if in_use < self.in_use {
+            (self.in_use, self.since) = (in_use, Instant::now());
+        }
+        in_use > 0 && self.since.elapsed() < GRACE
     }
 }
 

@@ -21,7 +21,8 @@ impl Parker {
     /// Makes the current thread the one that sleeps here, unless there is one.
     #[inline]
     pub(crate) fn register(&self) {
-        self.thread.get_or_init(std::thread::current);
+        let thread = self.thread.get_or_init(std::thread::current);
+        debug_assert_eq!(thread.id(), std::thread::current().id(), "a bell is one thread's to wait on");
     }
 
     /// Sleeps until woken, or `longest`. A wake-up that came before counts.

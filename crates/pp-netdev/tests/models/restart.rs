@@ -67,11 +67,11 @@ pub(crate) fn restart(frames: u64, reachable: Reachable, elsewhere: Elsewhere) -
     let late_page = (elsewhere == Elsewhere::APage).then(|| old_pool.alloc().unwrap());
     let (old, bell) = (old_pool.handle(), Arc::new(Bell::new()));
     let bells = Bells { poster: bell.clone(), device: Arc::new(Bell::new()), cleaner: bell.clone() };
-    let (poster, device, cleaner) = ring(1.try_into().unwrap(), bells.clone());
+    let (poster, device, cleaner) = ring(1.try_into().unwrap(), bells);
     let table = SteeringTable::new(NonZeroU16::MIN);
     let rings = vec![(device, Arc::default())];
     let (device, gates) = RxDevice::new(rings, table, Arc::clone(window), OnNoBuffer::Wait).unwrap();
-    let mut rx = RxQueue::new(old_pool, poster, cleaner).with_gate(gates.into_iter().next().unwrap(), bells);
+    let mut rx = RxQueue::new(old_pool, poster, cleaner).with_gate(gates.into_iter().next().unwrap());
     rx.refill().unwrap();
 
     let receiving = thread::spawn(move || device.run(&mut Frames(frames), None, &StopFlag::new()).unwrap());
