@@ -246,7 +246,7 @@ fn without_memory_there_is_a_sentence_too() {
 }
 
 fn no_memory(options: &str, limits: impl Iterator<Item = u32>) {
-    let (mut failed, mut done) = (0, 0);
+    let (mut failed, mut done, mut aborted) = (0, 0, 0);
     for kib in limits {
         let script = format!("ulimit -v {kib}; exec \"$0\" forward --json --count 20000 {options}");
         let output = Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_pagepool")]).output().unwrap();
@@ -261,8 +261,10 @@ fn no_memory(options: &str, limits: impl Iterator<Item = u32>) {
                 // Or a thread could not be started for lack of it.
                 assert!(text.contains("memory") || text.contains("thread"), "{kib}: {text}");
             }
+            // The standard library's: a few bytes for a thread's name or its overflow handler that were not to be had.
+            None if text.contains("memory allocation of") || text.contains("alternative stack") => aborted += 1,
             _ => panic!("{kib}: {:?}: {text}", output.status),
         }
     }
-    assert!(failed > 0 && done > 0, "{failed} failed, {done} done");
+    assert!(failed > 0 && done > 0 && aborted <= 2, "{failed} failed, {done} done, {aborted} aborted");
 }
