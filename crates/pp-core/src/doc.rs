@@ -84,8 +84,9 @@ unsafe impl MemoryProvider for Heap {
 
     fn release(&self, unit: Unit) {
         let index = self.region.index_of(unit.descriptor());
-        self.free.with(|free| free.extend(index));
+        // Before another thread can have it.
         unit.consume();
+        self.free.with(|free| free.extend(index));
     }
 
     fn release_bulk(&self, units: UnitDrain<'_>) {

@@ -157,8 +157,8 @@ impl Description {
 ///     }
 ///     fn release(&self, unit: Unit) {
 ///         let index = self.region.index_of(unit.descriptor()).expect("a unit of this region");
-///         self.free.with(|free| free.push(index));
 ///         unit.consume();
+///         self.free.with(|free| free.push(index));
 ///     }
 ///     fn geometry(&self) -> Geometry {
 ///         Geometry { unit_bytes: self.region.unit_bytes(), max_order: 0, nodes: 1 }
@@ -301,7 +301,7 @@ impl Unit {
         unsafe { self.0.as_ref() }
     }
 
-    /// Ends the unit's time outside: the provider has it again.
+    /// Ends the unit's time outside: the provider has it again. To be called before another thread can have it.
     /// Every [`MemoryProvider::release`] ends so: see [`MemoryProvider`].
     pub fn consume(self) {
         debug_assert_eq!(self.descriptor().owner.load(Ordering::Relaxed), owner::HOME, "still somebody's");
