@@ -312,9 +312,7 @@ impl<P: Program> Napi<P> {
             }
         }
     }
-}
 
-impl<P> Napi<P> {
     /// Sleeps until `ready`, or there is something else to do.
     fn sleep(&self, bell: &Bell, ready: impl Fn() -> bool) {
         let ready = || ready() || self.tx.peer_left().is_some() || self.inbox.has_requests();

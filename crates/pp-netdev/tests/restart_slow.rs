@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use common::{PAGE, frame, rings_of};
 use pp_core::doc::Heap;
 use pp_core::{DmaDirection, Home, PagePool, PoolState};
-use pp_netdev::steer::SteeringTable;
-use pp_netdev::{Action, DmaWindow, Forwarder, Frame, FrameSink, FrameSource, OnNoBuffer, RestartError};
+use pp_netdev::steer::{Match, SteeringTable};
+use pp_netdev::{
+    Action, DmaWindow, Forwarder, Frame, FrameSink, FrameSource, OnNoBuffer, Program, RestartError, Verdict,
+};
 
 const UNITS: usize = 512;
 const LONG: Duration = Duration::from_secs(60);
@@ -155,11 +157,11 @@ fn a_panic_in_one_queue_ends_the_others_soon() {
         queue: u16,
         seen: u32,
     }
-    impl pp_netdev::Program for Second {
-        fn run(&mut self, _: &mut [u8]) -> pp_netdev::Verdict {
+    impl Program for Second {
+        fn run(&mut self, _: &mut [u8]) -> Verdict {
             self.seen += 1;
             assert!(self.queue == 0 || self.seen < 20, "as this test wants it");
-            pp_netdev::Verdict::Forward
+            Verdict::Forward
         }
     }
     /// The first frames in turns, all others for queue 0.
@@ -182,7 +184,6 @@ fn a_panic_in_one_queue_ends_the_others_soon() {
             Ok(())
         }
     }
-    use pp_netdev::steer::Match;
     let window = window();
     let mut table = SteeringTable::new(NonZeroU16::new(2).unwrap());
     table.add_rule(Match { ethertype: Some(0x9191), ..Match::ANY }, 1).unwrap();

@@ -12,9 +12,11 @@
 //! queue, the transmitting one takes its queues in turns. A queue keeps the order of its frames.
 
 mod gate;
+mod queues;
 mod receive;
 mod transmit;
 
 pub use gate::{GateError, QueueGate};
-pub use receive::{OnNoBuffer, QueuesError, RxDevice};
+pub use queues::QueuesError;
+pub use receive::{OnNoBuffer, RxDevice};
 pub use transmit::TxDevice;

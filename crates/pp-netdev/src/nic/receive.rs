@@ -1,11 +1,10 @@
 //! The receiving half of the NIC.
 
 use std::io;
-use std::num::{NonZeroU16, NonZeroU64};
-
-use thiserror::Error;
+use std::num::NonZeroU64;
 
 use super::gate::{Attention, DeviceGate, QueueGate};
+use super::queues::{QueuesError, check_bells};
 use crate::counters::Live;
 use crate::frame::{Frame, FrameSource};
 use crate::ring::{Completion, DeviceEnd, Work};
@@ -46,33 +45,6 @@ struct Queue {
     ring: DeviceEnd,
     gate: DeviceGate,
     live: std::sync::Arc<Live>,
-}
-
-/// Queues that cannot be those of one device. See [`QueueControl`](crate::QueueControl).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum QueuesError {
-    /// Rings and steering table do not fit each other.
-    #[error("{rings} rings were given for a steering table of {steered} queues; give one ring a queue")]
-    Count {
-        /// Rings.
-        rings: usize,
-        /// Queues of the table.
-        steered: NonZeroU16,
-    },
-    /// A ring's doorbell wakes somebody else.
-    #[error("the rings of a device must share its bell, that of queue {queue} is another; make them with one")]
-    Bells {
-        /// Which one.
-        queue: usize,
-    },
-}
-
-/// A device sleeps on one bell, so all its rings must ring that one.
-pub(super) fn check_bells<'a>(mut rings: impl Iterator<Item = &'a DeviceEnd>) -> Result<(), QueuesError> {
-    let Some(first) = rings.next() else { return Ok(()) };
-    let other = rings.position(|ring| !std::sync::Arc::ptr_eq(&ring.bells().device, &first.bells().device));
-    other.map_or(Ok(()), |after_first| Err(QueuesError::Bells { queue: after_first + 1 }))
 }
 
 impl RxDevice {

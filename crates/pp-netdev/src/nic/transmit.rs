@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::receive::{QueuesError, check_bells};
+use super::queues::{QueuesError, check_bells};
 use crate::counters::Live;
 use crate::frame::{Frame, FrameSink};
 use crate::ring::{Completion, DeviceEnd, Left, Work};
