@@ -83,8 +83,8 @@ unsafe impl<A: Access> MemoryProvider for Far<A> {
 
     fn release(&self, unit: Unit) {
         let index = self.region.index_of(unit.descriptor()).expect("a unit of this region");
-        self.free.lock().unwrap().push(index);
         unit.consume();
+        self.free.lock().unwrap().push(index);
     }
 
     fn geometry(&self) -> Geometry {
