@@ -122,6 +122,16 @@ impl<A: Access> PagePart<A> {
         PagePart { descriptor, offset, len, _access: PhantomData }
     }
 
+    /// The same part again, for a [`SharedPart`].
+    ///
+    /// # Safety
+    ///
+    /// As for `new`, but others have the bytes too: neither part may be written any more.
+    #[inline(always)]
+    pub(crate) unsafe fn again(&self) -> Self {
+        PagePart { ..*self }
+    }
+
     /// What is known of the page.
     #[inline(always)]
     pub fn descriptor(&self) -> &Descriptor {
@@ -195,9 +205,7 @@ impl<A: Access> PagePart<A> {
 
     /// Makes the part countable: many read-only handles, none of which may write. No reference is taken. See [`SharedPart`].
     pub fn share(self) -> SharedPart<A> {
-        let RawPart { descriptor, offset, len } = self.into_raw();
-        // SAFETY: the bytes and the reference were ours.
-        unsafe { SharedPart::new(descriptor, offset, len) }
+        SharedPart::of(self)
     }
 
     /// Gives the part's reference back. `Some`: it was the last one, and the whole page is the caller's

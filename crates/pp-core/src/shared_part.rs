@@ -1,14 +1,12 @@
 //! A stretch of a page, counted.
 
-use core::marker::PhantomData;
 use core::ops::Deref;
-use core::ptr::NonNull;
 
 use crate::access::{Access, Exposed, Host};
 use crate::descriptor::Descriptor;
 use crate::dma::DmaAddr;
-use crate::page::{self, OutOfRange};
-use crate::put;
+use crate::page::OutOfRange;
+use crate::part::PagePart;
 use crate::refs;
 
 /// Some bytes of a page that several hold and nobody writes.
@@ -29,55 +27,44 @@ use crate::refs;
 /// assert_eq!(pool.stats().in_use(), 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct SharedPart<A: Access = Host> {
-    descriptor: NonNull<Descriptor>,
-    offset: u32,
-    len: u32,
-    _access: PhantomData<A>,
-}
-
-// SAFETY: handles only read; the count is atomic; the last one puts the page, which may happen on any thread.
-unsafe impl<A: Access> Send for SharedPart<A> {}
-// SAFETY: as above.
-unsafe impl<A: Access> Sync for SharedPart<A> {}
+pub struct SharedPart<A: Access = Host>(
+    /// Its bytes are other handles' as well, so nothing here may write them.
+    PagePart<A>,
+);
 
 impl<A: Access> SharedPart<A> {
-    /// # Safety
-    ///
-    /// The caller owns these bytes of the page and a reference to it, and gives both up.
-    pub(crate) unsafe fn new(descriptor: NonNull<Descriptor>, offset: u32, len: u32) -> Self {
-        SharedPart { descriptor, offset, len, _access: PhantomData }
+    pub(crate) fn of(part: PagePart<A>) -> Self {
+        SharedPart(part)
     }
 
     /// What is known of the page.
     #[inline(always)]
     pub fn descriptor(&self) -> &Descriptor {
-        // SAFETY: readable as long as the unit is out, which our reference sees to.
-        unsafe { self.descriptor.as_ref() }
+        self.0.descriptor()
     }
 
     /// First byte, counted from the page's first.
     #[inline(always)]
     pub fn offset(&self) -> usize {
-        self.offset as usize
+        self.0.offset()
     }
 
     /// How many bytes.
     #[inline(always)]
     pub fn len(&self) -> usize {
-        self.len as usize
+        self.0.len()
     }
 
     /// Whether there are none.
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.0.is_empty()
     }
 
     /// Where the device finds the first byte; `None` when the page is not mapped.
     #[inline]
     pub fn dma_addr(&self) -> Option<DmaAddr> {
-        self.descriptor().dma().map(|page| DmaAddr(page.0 + u64::from(self.offset)))
+        self.0.dma_addr()
     }
 }
 
@@ -88,7 +75,8 @@ impl<A: Access> Clone for SharedPart<A> {
     #[inline]
     fn clone(&self) -> Self {
         refs::take(self.descriptor()).expect("fewer references to one page than can be counted");
-        SharedPart { ..*self }
+        // SAFETY: the reference was just taken; the bytes are ours to read, and the part that is made lets nobody write them.
+        SharedPart(unsafe { self.0.again() })
     }
 }
 
@@ -99,9 +87,7 @@ impl SharedPart<Exposed> {
     ///
     /// [`OutOfRange`] when the range is not within the part; nothing is copied.
     pub fn copy_to(&self, offset: usize, out: &mut [u8]) -> Result<(), OutOfRange> {
-        OutOfRange::check(offset, out.len(), self.len())?;
-        // SAFETY: an exposed page that we hold a reference to.
-        unsafe { page::copy_out(self.descriptor(), self.offset() + offset, out) }
+        self.0.copy_to(offset, out)
     }
 }
 
@@ -110,30 +96,12 @@ impl Deref for SharedPart<Host> {
 
     #[inline(always)]
     fn deref(&self) -> &[u8] {
-        let descriptor = self.descriptor();
-        descriptor.bytes.enter();
-        // SAFETY: host memory, valid and initialised; while shared nobody writes these bytes.
-        unsafe { core::slice::from_raw_parts(descriptor.addr().add(self.offset()), self.len()) }
-    }
-}
-
-impl<A: Access> Drop for SharedPart<A> {
-    #[inline]
-    fn drop(&mut self) {
-        if refs::drop_of_part(self.descriptor(), self.offset) {
-            // SAFETY: the last reference, so the page is ours and ends here.
-            unsafe { put::put_rarely(self.descriptor) }
-        }
+        &self.0
     }
 }
 
 impl<A: Access> core::fmt::Debug for SharedPart<A> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("SharedPart")
-            .field("access", &A::NAME)
-            .field("offset", &self.offset)
-            .field("len", &self.len)
-            .field("descriptor", self.descriptor())
-            .finish()
+        f.debug_tuple("SharedPart").field(&self.0).finish()
     }
 }
