@@ -418,3 +418,14 @@ fn a_queue_is_restarted_once_at_a_time_and_only_with_a_gate() {
     assert_eq!(heap.free_units(), UNITS);
     bench.end();
 }
+
+#[test]
+fn a_queue_that_was_shut_posts_nothing_any_more() {
+    let mut bench = Bench::new();
+    bench.queues[1].shut();
+    let (heap, new) = pool("new", &bench.window);
+    let failed = bench.restart(new, 0, LONG).unwrap_err();
+    let error = check_returned(failed, &heap, 0);
+    assert!(matches!(error, RestartError::Ended), "{error}");
+    bench.end();
+}

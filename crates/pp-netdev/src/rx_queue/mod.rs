@@ -10,9 +10,10 @@ use pp_frag::{FragCache, FragError};
 use thiserror::Error;
 
 use crate::buffer::Buffer;
+use crate::nic::QueueGate;
 use crate::ring::{Cleaner, Completed, Completion, Left, Poster};
 use memory::QueueMemory;
-use restart::{Draining, Restarts, Retired};
+use restart::{Draining, Retired};
 pub use restart::{GRACE, RestartError, RestartFailed};
 
 /// Empty descriptors that are worth a refill; a ring shorter than four times that uses a quarter of its length.
@@ -118,7 +119,7 @@ pub struct RxQueue {
     /// The pools it had before, as long as pages of theirs are out.
     retired: Vec<Retired>,
     /// How to ask the device to change rings.
-    restarts: Option<Restarts>,
+    gate: Option<QueueGate>,
     buffers: Buffers,
     descriptors: u32,
     refill_at: u32,
@@ -132,7 +133,7 @@ impl RxQueue {
             memory: QueueMemory::new(pool, poster, cleaner),
             draining: None,
             retired: Vec::new(),
-            restarts: None,
+            gate: None,
             buffers: Buffers::Pages,
             descriptors,
             refill_at: (descriptors / 4).clamp(1, REFILL_AT),
@@ -223,10 +224,7 @@ impl RxQueue {
     /// Takes the buffers back that were posted and never used, and gives the pool back.
     ///
     /// The device must have left; buffers that a device still has go home when it leaves, by the shared path.
-    pub fn close(mut self) -> PagePool<Host> {
-        while let Some(received) = self.receive_from_old() {
-            self.recycle(received.buffer);
-        }
+    pub fn close(self) -> PagePool<Host> {
         self.memory.close()
     }
 }

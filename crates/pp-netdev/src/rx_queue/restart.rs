@@ -25,20 +25,12 @@ use thiserror::Error;
 use super::memory::QueueMemory;
 use super::{Received, RefillError, RxQueue};
 use crate::nic::{GateError, QueueGate};
-use crate::ring::{Bells, Cleaner};
+use crate::ring::Cleaner;
 use crate::sync::broken;
 
 /// How long a pool that was replaced waits for its next page before it is closed without them (the kernel looks again after a
 /// second, too: `DEFER_TIME`). See [`QueueControl`](crate::QueueControl).
 pub const GRACE: Duration = Duration::from_secs(1);
-
-/// What a queue that can be restarted has besides.
-#[derive(Debug)]
-pub(super) struct Restarts {
-    gate: QueueGate,
-    bells: Bells,
-    descriptors: NonZeroU32,
-}
 
 /// The ring that a queue had before, until what was received in it is handled.
 #[derive(Debug)]
@@ -76,8 +68,8 @@ pub enum RestartError {
     /// Step 3: the device did not start with the new ring. It went on with the old one.
     #[error("the queue was not started on the new pool and runs on the old one: {0}")]
     Start(GateError),
-    /// The poll loop ended before it came to it, or there is none.
-    #[error("no poll loop runs any more that could restart the queue; start a run, and ask before it ends")]
+    /// The queue was shut, or its poll loop ended before it came to it, or there is none.
+    #[error("the queue was shut, or no poll loop runs that could restart it; ask while a run goes on")]
     Ended,
 }
 
@@ -95,11 +87,7 @@ impl RxQueue {
     /// [`Forwarder`](crate::Forwarder) does it.
     #[must_use]
     pub fn with_gate(mut self, gate: QueueGate) -> Self {
-        let poster = self.memory.poster.as_ref();
-        self.restarts = poster.zip(NonZeroU32::new(self.descriptors)).map(|(poster, descriptors)| {
-            let bells = poster.bells().clone();
-            Restarts { gate, bells, descriptors }
-        });
+        self.gate = Some(gate);
         self
     }
 
@@ -107,7 +95,8 @@ impl RxQueue {
     /// `within` for each step that it has a part in.
     ///
     /// Packets that were received before come out first. Those that a transmitting device then keeps for longer than [`GRACE`]
-    /// without sending one are lost to it. To be called on the thread that waits on the ring's bell. Returns a handle of the old pool, to see its pages come home. Other
+    /// without sending one are lost to it. To be called on the thread that waits on the ring's bell. Returns a handle of the old
+    /// pool, to see its pages come home. Other
     /// threads ask for it by a [`QueueControl`](crate::QueueControl).
     ///
     /// # Errors
@@ -115,14 +104,17 @@ impl RxQueue {
     /// [`RestartFailed`]: the queue goes on with the pool that it had, nothing of it is lost, and the new pool comes back.
     pub fn restart(&mut self, pool: PagePool<Host>, within: Duration) -> Result<PoolHandle<Host>, RestartFailed> {
         let failed = |pool, error| Err(RestartFailed { pool: Some(pool), error });
-        let Some(Restarts { gate, bells, descriptors }) = &self.restarts else {
+        let Some(gate) = &self.gate else {
             return failed(pool, RestartError::NoGate);
+        };
+        let Some((poster, descriptors)) = self.memory.poster.as_ref().zip(NonZeroU32::new(self.descriptors)) else {
+            return failed(pool, RestartError::Ended);
         };
         if self.draining.is_some() {
             return failed(pool, RestartError::Draining);
         }
         // 1. Alloc, while the old one runs.
-        let (memory, device) = match QueueMemory::alloc(pool, *descriptors, bells.clone(), self.buffers) {
+        let (memory, device) = match QueueMemory::alloc(pool, descriptors, poster.bells().clone(), self.buffers) {
             Ok(new) => new,
             Err((pool, error)) => return failed(pool, RestartError::Alloc(error)),
         };
@@ -176,12 +168,9 @@ impl RxQueue {
         None
     }
 
-    /// Gives back what the old ring still has.
+    /// Lets go of the old ring, which gives back what it still has: its other two ends went with the restart.
     fn drained(&mut self) {
-        let Some(mut old) = self.draining.take() else { return };
-        while let Some(completed) = old.cleaner.take().or_else(|| old.cleaner.take_abandoned()) {
-            drop(completed.buffer);
-        }
+        self.draining = None;
         if let Some(last) = self.retired.last_mut() {
             last.since = Instant::now();
         }
