@@ -7,7 +7,7 @@ use pp_frag::{Frag, FragCache};
 
 use super::{Buffers, RefillError};
 use crate::buffer::Buffer;
-use crate::ring::{Bells, Cleaner, DeviceEnd, PostError, Poster, ring};
+use crate::ring::{Bells, Cleaner, DeviceEnd, Poster, ring};
 
 /// The driver's ends of one ring, and the pool that feeds it. Kernel counterpart: what `ndo_queue_mem_alloc` fills in.
 #[derive(Debug)]
@@ -77,9 +77,8 @@ impl QueueMemory {
                 Ok(()) => self.posted += 1,
                 Err(refused) => {
                     // There was room and the length is the buffer's own, so it is for want of an address.
-                    let mapped = !matches!(refused, PostError::NotMapped(_));
-                    recycle(&mut self.pool, &mut self.cache, refused.into_buffer());
-                    break if mapped { Ok(()) } else { Err(RefillError::NotMapped) };
+                    drop(refused.into_buffer());
+                    break Err(RefillError::NotMapped);
                 }
             }
         };
@@ -90,7 +89,10 @@ impl QueueMemory {
     /// Gives a buffer back on the consumer's side; one of another pool goes to its own.
     #[inline]
     pub(super) fn recycle(&mut self, buffer: Buffer) {
-        recycle(&mut self.pool, &mut self.cache, buffer);
+        match buffer {
+            Buffer::Page(page) => self.pool.recycle_direct(page),
+            Buffer::Part(part) => self.cache.recycle(&mut self.pool, Frag::from(part)),
+        }
     }
 
     /// Takes the buffers back that were posted, and gives the pool back.
@@ -101,14 +103,5 @@ impl QueueMemory {
             self.recycle(completed.buffer);
         }
         self.pool
-    }
-}
-
-/// Gives a buffer of either kind back on the consumer's side.
-#[inline]
-fn recycle(pool: &mut PagePool<Host>, cache: &mut FragCache<Host>, buffer: Buffer) {
-    match buffer {
-        Buffer::Page(page) => pool.recycle_direct(page),
-        Buffer::Part(part) => cache.recycle(pool, Frag::from(part)),
     }
 }
