@@ -1,13 +1,14 @@
 //! What other threads ask of a queue that runs: its poll loop does it between two polls, where nothing else touches the queue.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use pp_core::{Host, PagePool, PoolHandle, Stats};
 
 use crate::bell::Bell;
 use crate::rx_queue::{RestartError, RestartFailed, RxQueue};
+use crate::sync::lock_std;
 
 /// A running queue, for any thread.
 ///
@@ -98,7 +99,7 @@ impl QueueControl {
     pub fn restart(&self, pool: PagePool<Host>, within: Duration) -> Result<PoolHandle<Host>, RestartFailed> {
         let (answer, answered) = mpsc::sync_channel(1);
         {
-            let mut requests = lock(&self.0.requests);
+            let mut requests = lock_std(&self.0.requests);
             if requests.closed {
                 return Err(RestartFailed { pool: Some(pool), error: RestartError::Ended });
             }
@@ -114,12 +115,12 @@ impl QueueControl {
 
     /// The statistics of the pool under the queue.
     pub fn stats(&self) -> Stats {
-        lock(&self.0.pool).stats()
+        lock_std(&self.0.pool).stats()
     }
 
     /// From now until the poll loop's end is dropped, requests are taken.
     pub(crate) fn inbox(&self) -> Inbox {
-        lock(&self.0.requests).closed = false;
+        lock_std(&self.0.requests).closed = false;
         Inbox(Some(Arc::clone(&self.0)))
     }
 }
@@ -144,7 +145,7 @@ impl Inbox {
             let handle = pool.handle();
             let result = rx.restart(pool, within);
             if result.is_ok() {
-                *lock(&shared.pool) = handle;
+                *lock_std(&shared.pool) = handle;
             }
             // Who asked may have ended since.
             let _ = answer.send(result);
@@ -154,7 +155,7 @@ impl Inbox {
     /// Serves nobody any more.
     pub(crate) fn close(&mut self) {
         let Some(shared) = self.0.take() else { return };
-        lock(&shared.requests).closed = true;
+        lock_std(&shared.requests).closed = true;
         for Restart { pool, answer, .. } in shared.take() {
             let _ = answer.send(Err(RestartFailed { pool: Some(pool), error: RestartError::Ended }));
         }
@@ -169,12 +170,8 @@ impl Drop for Inbox {
 
 impl Shared {
     fn take(&self) -> Vec<Restart> {
-        let mut requests = lock(&self.requests);
+        let mut requests = lock_std(&self.requests);
         self.waiting.store(0, Ordering::Relaxed);
         std::mem::take(&mut requests.waiting)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

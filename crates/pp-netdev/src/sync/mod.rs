@@ -21,6 +21,12 @@ use plain as imp;
 pub(crate) use imp::{Arc, Mutex, MutexGuard, Parker, lock};
 pub(crate) use pp_core::sync::{AtomicU8, AtomicUsize, Canary, Clock, MODEL, Mutant, Ordering, fence, mutant};
 
+/// Takes a lock of `std`, in every build, whether or not somebody panicked under it: what these locks protect is whole at every
+/// point where one can.
+pub(crate) fn lock_std<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// Whether a model has asked for this defect: never, in plain builds.
 #[inline(always)]
 pub(crate) fn broken(defect: &'static str) -> bool {

@@ -2,14 +2,11 @@
 
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
 
-use std::sync::{OnceLock, PoisonError};
+pub(crate) use super::lock_std as lock;
+
+use std::sync::OnceLock;
 use std::thread::Thread;
 use std::time::Duration;
-
-/// Takes a lock whether or not somebody panicked under it.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Where one thread sleeps until another wakes it: `std`'s parking, for a thread that is found out later.
 #[derive(Debug, Default)]

@@ -19,12 +19,13 @@ mod address;
 mod fault;
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pp_core::{Descriptor, Dma, DmaAddr, DmaDirection, DmaError};
 use thiserror::Error;
 
+use crate::sync::lock_std;
 use address::{Layout, Parts, WINDOWS};
 pub use fault::{DmaFault, FaultKind, Faults};
 
@@ -224,7 +225,7 @@ impl DmaWindow {
 
     /// How many units are mapped now.
     pub fn mapped(&self) -> usize {
-        self.entries.iter().filter(|entry| lock(entry).mapping.is_some()).count()
+        self.entries.iter().filter(|entry| lock_std(entry).mapping.is_some()).count()
     }
 
     /// Looks the address up and runs `copy` on the mapping, with the offset of the first byte, under the entry's lock.
@@ -251,7 +252,7 @@ impl DmaWindow {
         copy: impl FnOnce(&Mapping, usize) -> Result<(), FaultKind>,
     ) -> Result<(), FaultKind> {
         let parts = self.layout.split(addr).ok_or(FaultKind::NeverMapped)?;
-        let entry = lock(self.entries.get(parts.slot).ok_or(FaultKind::NeverMapped)?);
+        let entry = lock_std(self.entries.get(parts.slot).ok_or(FaultKind::NeverMapped)?);
         let mapping = entry.at(parts)?;
         let at = parts.within.checked_add(offset).ok_or(FaultKind::OutOfBounds)?;
         match at.checked_add(len) {
@@ -291,8 +292,8 @@ unsafe impl Dma for DmaWindow {
         if unit.addr().is_null() || unit.unit_bytes() > self.layout.span() {
             return Err(DmaError::Refused);
         }
-        let slot = lock(&self.free).take()?;
-        let mut entry = lock(&self.entries[slot as usize]);
+        let slot = lock_std(&self.free).take()?;
+        let mut entry = lock_std(&self.entries[slot as usize]);
         entry.mapping = Some(Mapping { base: unit.addr(), len: unit.unit_bytes(), direction });
         Ok(self.layout.join(Parts { generation: entry.generation, slot: slot as usize, within: 0 }))
     }
@@ -303,7 +304,7 @@ unsafe impl Dma for DmaWindow {
         else {
             return self.faults.count_stray_unmap();
         };
-        let mut entry = lock(entry);
+        let mut entry = lock_std(entry);
         if entry.at(parts).is_err() {
             return self.faults.count_stray_unmap();
         }
@@ -312,7 +313,7 @@ unsafe impl Dma for DmaWindow {
         // An entry whose generations are used up is never mapped again, so that its addresses stay unique.
         let worn_out = entry.generation == self.layout.generations();
         drop(entry);
-        let mut free = lock(&self.free);
+        let mut free = lock_std(&self.free);
         if worn_out {
             free.worn += 1;
         } else {
@@ -324,11 +325,6 @@ unsafe impl Dma for DmaWindow {
     fn needs_sync(&self) -> bool {
         false
     }
-}
-
-/// Takes a lock whether or not somebody panicked under it: the data is whole at every point where one can.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

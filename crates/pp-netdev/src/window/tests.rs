@@ -122,7 +122,7 @@ fn a_stray_unmap_is_counted_and_harmless() {
     window.unmap(addr, 4096, DmaDirection::FromDevice);
     window.unmap(addr, 4096, DmaDirection::FromDevice);
     assert_eq!(window.faults(), Faults { stray_unmaps: 2, ..Faults::default() });
-    assert_eq!((window.mapped(), lock(&window.free).entries.len()), (0, 2));
+    assert_eq!((window.mapped(), lock_std(&window.free).entries.len()), (0, 2));
 }
 
 #[test]
