@@ -8,7 +8,7 @@ use pp_core::lock::{Locked, RawLock};
 use pp_core::{PagePool, Stats};
 use pp_provider_buddy::DefaultLock;
 
-use crate::slots::{HEAD_BYTES, MAX_ALIGN, NoSlot, Slots};
+use crate::slots::{MAX_ALIGN, NoSlot, Slots};
 
 /// The smallest class.
 const SMALLEST: usize = 16;
@@ -76,7 +76,7 @@ impl<const PAGE: usize> Classes<PAGE> {
 
     const fn table() -> ([usize; MOST], usize) {
         let (mut sizes, mut len, mut size) = ([0; MOST], 0, SMALLEST);
-        let room = PAGE - HEAD_BYTES;
+        let room = Slots::<PAGE>::LARGEST;
         let half = room / 2 / SMALLEST * SMALLEST;
         while size < half {
             sizes[len] = size;
@@ -100,7 +100,7 @@ impl<const PAGE: usize> Classes<PAGE> {
     #[inline]
     fn of(layout: Layout) -> Option<usize> {
         let size = layout.size().max(SMALLEST);
-        if size > PAGE - HEAD_BYTES || layout.align() > MAX_ALIGN {
+        if size > Slots::<PAGE>::LARGEST || layout.align() > MAX_ALIGN {
             return None;
         }
         // Two classes a doubling: near enough by the size's bits, exact by at most a few steps.
@@ -119,9 +119,7 @@ impl<L: RawLock, const PAGE: usize> Arena<L, PAGE> {
     ///
     /// [`NoSlot::PageSize`] when the pool's pages are not of `PAGE` bytes.
     pub fn new(pool: PagePool) -> Result<Self, NoSlot> {
-        if pool.page_bytes() != PAGE {
-            return Err(NoSlot::PageSize { page_bytes: pool.page_bytes(), wanted: PAGE });
-        }
+        Slots::<PAGE>::check(&pool)?;
         let slots = |size: &usize| {
             let align = (1 << size.trailing_zeros()).min(MAX_ALIGN);
             Slots::new(Layout::from_size_align(*size, align).expect("a class is smaller than a page"))
@@ -249,13 +247,13 @@ mod tests {
             let sizes = Classes::<PAGE>::sizes();
             assert!(sizes.is_sorted_by(|a, b| a < b) && sizes[0] == SMALLEST, "{sizes:?}");
             for align in [1, 2, 4, 8, 16, 32, 64] {
-                for size in 1..=PAGE - HEAD_BYTES {
+                for size in 1..=Slots::<PAGE>::LARGEST {
                     let layout = Layout::from_size_align(size, align).unwrap();
                     let expected = sizes.iter().position(|class| *class >= size && class.is_multiple_of(align));
                     assert_eq!(Classes::<PAGE>::of(layout), expected, "{layout:?} of {sizes:?}");
                 }
             }
-            assert_eq!(Classes::<PAGE>::of(Layout::from_size_align(PAGE - HEAD_BYTES + 1, 1).unwrap()), None);
+            assert_eq!(Classes::<PAGE>::of(Layout::from_size_align(Slots::<PAGE>::LARGEST + 1, 1).unwrap()), None);
             assert_eq!(Classes::<PAGE>::of(Layout::from_size_align(1, 128).unwrap()), None);
         }
         check::<1024>();

@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 
 use pp_core::PagePool;
 
-use crate::slots::{HEAD_BYTES, MAX_ALIGN, NoSlot, Slots};
+use crate::slots::{MAX_ALIGN, NoSlot, Slots};
 
 /// Objects of type `T` on the pages of a pool (kernel: `struct kmem_cache`).
 ///
@@ -49,7 +49,7 @@ pub struct Full<T> {
 
 impl<T, const PAGE: usize> Slab<T, PAGE> {
     const FITS: () = assert!(
-        size_of::<T>() <= PAGE - HEAD_BYTES && align_of::<T>() <= MAX_ALIGN,
+        size_of::<T>() <= Slots::<PAGE>::LARGEST && align_of::<T>() <= MAX_ALIGN,
         "the object does not fit a page; choose a larger PAGE"
     );
 
@@ -60,9 +60,7 @@ impl<T, const PAGE: usize> Slab<T, PAGE> {
     /// [`NoSlot::PageSize`] when the pool's pages are not of `PAGE` bytes.
     pub fn new(pool: PagePool) -> Result<Self, NoSlot> {
         let () = Self::FITS;
-        if pool.page_bytes() != PAGE {
-            return Err(NoSlot::PageSize { page_bytes: pool.page_bytes(), wanted: PAGE });
-        }
+        Slots::<PAGE>::check(&pool)?;
         Ok(Slab { slots: Slots::new(Layout::new::<T>()), pool, _object: PhantomData })
     }
 

@@ -12,7 +12,6 @@
 //! | everybody's use of a page -> its way home | `give_back`, `orphan` | the fence of whoever gives the last slot back, `orphan` |
 
 use core::alloc::Layout;
-use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicUsize as CoreAtomicUsize;
 
@@ -114,7 +113,6 @@ pub struct Slots<const PAGE: usize> {
     current: Option<NonNull<Head>>,
     pages: Vec<NonNull<Head>>,
     cursor: usize,
-    _owner: PhantomData<*mut u8>,
 }
 
 // SAFETY: the heads' `mine` is the owner's, who moves as a whole; everything else in them is atomic or never changes.
@@ -143,8 +141,13 @@ impl<const PAGE: usize> Slots<PAGE> {
             current: None,
             pages: Vec::new(),
             cursor: 0,
-            _owner: PhantomData,
         }
+    }
+
+    /// Whether pages of `pool` are what slots are cut from.
+    pub(crate) fn check(pool: &PagePool) -> Result<(), NoSlot> {
+        let page_bytes = pool.page_bytes();
+        if page_bytes == PAGE { Ok(()) } else { Err(NoSlot::PageSize { page_bytes, wanted: PAGE }) }
     }
 
     /// Bytes in a slot.
@@ -255,9 +258,7 @@ impl<const PAGE: usize> Slots<PAGE> {
 
     /// Takes a page from the pool and cuts it up.
     fn admit(&mut self, pool: &mut PagePool) -> Result<NonNull<Head>, NoSlot> {
-        if pool.page_bytes() != PAGE {
-            return Err(NoSlot::PageSize { page_bytes: pool.page_bytes(), wanted: PAGE });
-        }
+        Self::check(pool)?;
         self.pages.try_reserve(1).map_err(|_| NoSlot::OutOfHeap)?;
         let page = pool.alloc().map_err(NoSlot::Pool)?;
         let base = page.descriptor().addr();
