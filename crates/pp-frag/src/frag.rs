@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 use pp_core::{Access, DmaAddr, Exposed, GivenBack, Host, OutOfRange, PagePart, PartError, defrag_all};
 
 use crate::shared::SharedFrag;
+use crate::view::View;
 
 /// Bytes of a page, and their only owner.
 ///
@@ -57,10 +58,8 @@ use crate::shared::SharedFrag;
 #[must_use = "a fragment that is not kept goes straight back to its page"]
 pub struct Frag<A: Access = Host> {
     part: PagePart<A>,
-    /// First byte in use, from the part's first.
-    start: u32,
-    /// Bytes in use; `start + len` is at most the part's length.
-    len: u32,
+    /// The bytes in use.
+    view: View,
 }
 
 const _: () = assert!(size_of::<Option<Frag>>() == size_of::<usize>() + 16);
@@ -70,25 +69,25 @@ impl<A: Access> Frag<A> {
     #[inline(always)]
     pub(crate) fn new(part: PagePart<A>, len: usize) -> Self {
         debug_assert!(len <= part.len());
-        Frag { part, start: 0, len: len as u32 }
+        Frag { part, view: View { start: 0, len: len as u32 } }
     }
 
     /// How many bytes are in use.
     #[inline(always)]
     pub fn len(&self) -> usize {
-        self.len as usize
+        self.view.len()
     }
 
     /// Whether none are.
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.view.len == 0
     }
 
     /// How many bytes could be in use, from the first one that is.
     #[inline]
     pub fn capacity(&self) -> usize {
-        self.part.len() - self.start as usize
+        self.part.len() - self.view.start()
     }
 
     /// Bytes of the page that nobody else can have as long as this fragment is there: what a receive buffer must be charged
@@ -101,20 +100,20 @@ impl<A: Access> Frag<A> {
     /// The first byte in use, counted from the page's first.
     #[inline]
     pub fn offset(&self) -> usize {
-        self.part.offset() + self.start as usize
+        self.part.offset() + self.view.start()
     }
 
     /// The address of the first byte in use, where the CPU has one for it.
     #[inline]
     pub fn addr(&self) -> Option<NonNull<u8>> {
         let first = self.part.addr()?;
-        NonNull::new(first.as_ptr().wrapping_add(self.start as usize))
+        NonNull::new(first.as_ptr().wrapping_add(self.view.start()))
     }
 
     /// Where the device finds the first byte in use; `None` when the page is not mapped.
     #[inline]
     pub fn dma_addr(&self) -> Option<DmaAddr> {
-        self.part.dma_addr().map(|first| DmaAddr(first.0 + u64::from(self.start)))
+        self.part.dma_addr().map(|first| DmaAddr(first.0 + u64::from(self.view.start)))
     }
 
     /// The bytes that are owned, in use or not.
@@ -132,13 +131,13 @@ impl<A: Access> Frag<A> {
     /// Uses only the first `len` bytes; those behind are room again. Nothing if there are fewer.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(u32::try_from(len).unwrap_or(u32::MAX));
+        self.view.truncate(len);
     }
 
     /// Uses none of the bytes: what a writer begins with.
     #[inline]
     pub fn clear(&mut self) {
-        self.len = 0;
+        self.view.len = 0;
     }
 
     /// Uses `len` bytes: fewer, or more of those behind, which hold what their last holder left in them.
@@ -149,7 +148,7 @@ impl<A: Access> Frag<A> {
     #[inline]
     pub fn set_len(&mut self, len: usize) -> Result<(), OutOfRange> {
         OutOfRange::check(0, len, self.capacity())?;
-        self.len = len as u32;
+        self.view.len = len as u32;
         Ok(())
     }
 
@@ -160,10 +159,7 @@ impl<A: Access> Frag<A> {
     /// [`OutOfRange`] when fewer are in use; nothing changes.
     #[inline]
     pub fn trim_front(&mut self, count: usize) -> Result<(), OutOfRange> {
-        OutOfRange::check(0, count, self.len())?;
-        self.start += count as u32;
-        self.len -= count as u32;
-        Ok(())
+        self.view.trim_front(count)
     }
 
     /// Cuts the fragment in two: it keeps the first `at` of its bytes in use, the others and the room behind are returned.
@@ -175,10 +171,10 @@ impl<A: Access> Frag<A> {
         if at > self.len() {
             return Err(PartError::OutOfRange { at, len: self.len() });
         }
-        let part = self.part.split_off(self.start as usize + at)?;
-        let len = self.len - at as u32;
-        self.len = at as u32;
-        Ok(Frag { part, start: 0, len })
+        let part = self.part.split_off(self.view.start() + at)?;
+        let rest = self.len() - at;
+        self.view.len = at as u32;
+        Ok(Frag::new(part, rest))
     }
 
     /// The same, but the first `at` bytes are returned.
@@ -198,22 +194,22 @@ impl<A: Access> Frag<A> {
     /// `other`, when it is no such neighbour: of another page, from elsewhere in this one, or with room between the two.
     /// Both are as they were.
     pub fn coalesce(&mut self, other: Self) -> Result<(), GivenBack<Self, PartError>> {
-        if self.len() < self.capacity() || other.start > 0 {
+        if self.len() < self.capacity() || other.view.start > 0 {
             return Err(GivenBack { buffer: other, reason: PartError::NotNeighbours });
         }
-        let Frag { part, start, len } = other;
+        let Frag { part, view } = other;
         self.part.coalesce(part).map_err(|GivenBack { buffer: part, reason }| {
-            let buffer = Frag { part, start, len };
+            let buffer = Frag { part, view };
             GivenBack { buffer, reason }
         })?;
-        self.len += len;
+        self.view.len += view.len;
         Ok(())
     }
 
     /// Makes the fragment countable: many read-only handles, none of which may write. Costs nothing.
     #[inline]
     pub fn share(self) -> SharedFrag<A> {
-        SharedFrag::new(self.part.share(), self.start, self.len)
+        SharedFrag::new(self.part.share(), self.view)
     }
 }
 
@@ -239,8 +235,8 @@ impl Frag<Exposed> {
     ///
     /// [`OutOfRange`] when the range is not in use; nothing is copied.
     pub fn copy_to(&self, offset: usize, out: &mut [u8]) -> Result<(), OutOfRange> {
-        OutOfRange::check(offset, out.len(), self.len())?;
-        self.part.copy_to(self.start as usize + offset, out)
+        let place = self.view.slice(offset, out.len())?;
+        self.part.copy_to(place.start(), out)
     }
 
     /// Copies bytes in, over bytes in use, from `offset` on. See [`Exposed`].
@@ -249,8 +245,8 @@ impl Frag<Exposed> {
     ///
     /// [`OutOfRange`] when the range is not in use; nothing is copied.
     pub fn copy_from(&mut self, offset: usize, bytes: &[u8]) -> Result<(), OutOfRange> {
-        OutOfRange::check(offset, bytes.len(), self.len())?;
-        self.part.copy_from(self.start as usize + offset, bytes)
+        let place = self.view.slice(offset, bytes.len())?;
+        self.part.copy_from(place.start(), bytes)
     }
 }
 
@@ -259,17 +255,15 @@ impl Deref for Frag<Host> {
 
     #[inline(always)]
     fn deref(&self) -> &[u8] {
-        let (start, len) = (self.start as usize, self.len as usize);
         // Always there; asked for so that no panic is compiled in.
-        self.part.get(start..start + len).unwrap_or_default()
+        self.part.get(self.view.range()).unwrap_or_default()
     }
 }
 
 impl DerefMut for Frag<Host> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut [u8] {
-        let (start, len) = (self.start as usize, self.len as usize);
-        self.part.get_mut(start..start + len).unwrap_or_default()
+        self.part.get_mut(self.view.range()).unwrap_or_default()
     }
 }
 
@@ -277,7 +271,7 @@ impl Frag<Host> {
     /// The room behind the bytes in use, which holds what its last holder left in it.
     #[inline]
     pub fn room_mut(&mut self) -> &mut [u8] {
-        let end = (self.start + self.len) as usize;
+        let end = self.view.range().end;
         self.part.get_mut(end..).unwrap_or_default()
     }
 }

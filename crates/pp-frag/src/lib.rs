@@ -44,6 +44,7 @@ mod cache;
 mod error;
 mod frag;
 mod shared;
+mod view;
 
 pub use cache::{FRAG_ALIGN, FragCache};
 pub use error::FragError;

@@ -4,6 +4,8 @@ use core::ops::Deref;
 
 use pp_core::{Access, DmaAddr, Exposed, Host, OutOfRange, SharedPart};
 
+use crate::view::View;
+
 /// Bytes of a page that several hold and nobody writes; made by [`Frag::share`](crate::Frag::share).
 ///
 /// Each handle is one reference to the page, of the same kind that a fragment is, and has its own view of the bytes.
@@ -37,28 +39,25 @@ use pp_core::{Access, DmaAddr, Exposed, Host, OutOfRange, SharedPart};
 #[derive(Clone, Debug)]
 pub struct SharedFrag<A: Access = Host> {
     part: SharedPart<A>,
-    /// First byte of the view, from the part's first.
-    start: u32,
-    /// Bytes in the view; `start + len` is at most the part's length.
-    len: u32,
+    view: View,
 }
 
 impl<A: Access> SharedFrag<A> {
     #[inline]
-    pub(crate) fn new(part: SharedPart<A>, start: u32, len: u32) -> Self {
-        SharedFrag { part, start, len }
+    pub(crate) fn new(part: SharedPart<A>, view: View) -> Self {
+        SharedFrag { part, view }
     }
 
     /// How many bytes.
     #[inline(always)]
     pub fn len(&self) -> usize {
-        self.len as usize
+        self.view.len()
     }
 
     /// Whether there are none.
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.view.len == 0
     }
 
     /// Bytes of the page that stay taken as long as any handle is there.
@@ -70,13 +69,13 @@ impl<A: Access> SharedFrag<A> {
     /// The first byte, counted from the page's first.
     #[inline]
     pub fn offset(&self) -> usize {
-        self.part.offset() + self.start as usize
+        self.part.offset() + self.view.start()
     }
 
     /// Where the device finds the first byte; `None` when the page is not mapped.
     #[inline]
     pub fn dma_addr(&self) -> Option<DmaAddr> {
-        self.part.dma_addr().map(|first| DmaAddr(first.0 + u64::from(self.start)))
+        self.part.dma_addr().map(|first| DmaAddr(first.0 + u64::from(self.view.start)))
     }
 
     /// Another handle, to `len` of the bytes from `offset` on.
@@ -85,8 +84,8 @@ impl<A: Access> SharedFrag<A> {
     ///
     /// [`OutOfRange`] when the range is not within this one.
     pub fn slice(&self, offset: usize, len: usize) -> Result<Self, OutOfRange> {
-        OutOfRange::check(offset, len, self.len())?;
-        Ok(SharedFrag { part: self.part.clone(), start: self.start + offset as u32, len: len as u32 })
+        let view = self.view.slice(offset, len)?;
+        Ok(SharedFrag { part: self.part.clone(), view })
     }
 
     /// Sees the first `count` bytes no more.
@@ -96,16 +95,13 @@ impl<A: Access> SharedFrag<A> {
     /// [`OutOfRange`] when there are fewer; nothing changes.
     #[inline]
     pub fn trim_front(&mut self, count: usize) -> Result<(), OutOfRange> {
-        OutOfRange::check(0, count, self.len())?;
-        self.start += count as u32;
-        self.len -= count as u32;
-        Ok(())
+        self.view.trim_front(count)
     }
 
     /// Sees only the first `len` bytes; nothing if there are fewer.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(u32::try_from(len).unwrap_or(u32::MAX));
+        self.view.truncate(len);
     }
 }
 
@@ -116,8 +112,8 @@ impl SharedFrag<Exposed> {
     ///
     /// [`OutOfRange`] when the range is not within the view; nothing is copied.
     pub fn copy_to(&self, offset: usize, out: &mut [u8]) -> Result<(), OutOfRange> {
-        OutOfRange::check(offset, out.len(), self.len())?;
-        self.part.copy_to(self.start as usize + offset, out)
+        let place = self.view.slice(offset, out.len())?;
+        self.part.copy_to(place.start(), out)
     }
 }
 
@@ -126,9 +122,8 @@ impl Deref for SharedFrag<Host> {
 
     #[inline(always)]
     fn deref(&self) -> &[u8] {
-        let (start, len) = (self.start as usize, self.len as usize);
         // Always there; asked for so that no panic is compiled in.
-        self.part.get(start..start + len).unwrap_or_default()
+        self.part.get(self.view.range()).unwrap_or_default()
     }
 }
 
