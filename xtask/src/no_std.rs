@@ -7,14 +7,16 @@ use anyhow::{Context, Result};
 use crate::sh::{self, Outcome};
 use crate::workspace::Workspace;
 
-/// With the features that need no std. The facade comes last: with its providers in, as it has none of its own accord.
+/// The features of the facade that need no std: its layers, and its providers, as it has none of its own accord.
+pub(crate) const FACADE: &str = "bytes,xdp,buddy,passthrough";
+/// With the features that need no std.
 const CRATES: [(&str, &str); 6] = [
     ("pp-core", ""),
     ("pp-frag", "bytes"),
     ("pp-xdp", ""),
     ("pp-provider-buddy", ""),
     ("pp-provider-passthrough", ""),
-    ("page-pool", "bytes,xdp,buddy,passthrough"),
+    ("page-pool", FACADE),
 ];
 /// A target that has no std to lean on by mistake.
 const BARE: &str = "x86_64-unknown-none";

@@ -5,12 +5,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::no_std::FACADE;
 use crate::sh::{self, Outcome};
 use crate::workspace::Workspace;
 
-/// Without an operating system, 32 and 64 bits wide.
-const BARE: [&str; 4] =
-    ["thumbv7em-none-eabi", "riscv32imac-unknown-none-elf", "aarch64-unknown-none", "x86_64-unknown-none"];
+/// Without an operating system, 32 and 64 bits wide. `no-std` has x86-64.
+const BARE: [&str; 3] = ["thumbv7em-none-eabi", "riscv32imac-unknown-none-elf", "aarch64-unknown-none"];
 /// Other operating systems, and narrower words, with everything but the layers that are Unix's.
 const HOSTED: [&str; 6] = [
     "i686-unknown-linux-gnu",
@@ -48,12 +48,12 @@ pub(crate) fn run() -> Result<Outcome> {
     };
 
     for target in BARE.into_iter().filter(|target| present(target)) {
-        let facade = ["-p", "page-pool", "--lib", "--no-default-features", "--features", "buddy,passthrough"];
+        let facade = ["-p", "page-pool", "--lib", "--no-default-features", "--features", FACADE];
         sh::run(&mut cargo("check", target, &facade))?;
     }
     for target in HOSTED.into_iter().filter(|target| present(target)) {
-        let features = "std,buddy,passthrough,leak-trace,conformance";
-        sh::run(&mut cargo("check", target, &["-p", "page-pool", "--lib", "--features", features]))?;
+        let features = format!("std,leak-trace,conformance,{FACADE}");
+        sh::run(&mut cargo("check", target, &["-p", "page-pool", "--lib", "--features", &features]))?;
     }
     for target in REFUSED.into_iter().filter(|target| present(target)) {
         let mut command = cargo("check", target, &["-p", "pp-core", "--lib", "--no-default-features"]);
