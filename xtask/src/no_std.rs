@@ -1,7 +1,5 @@
 //! no_std stays no_std.
 
-use std::process::Command;
-
 use anyhow::{Context, Result};
 
 use crate::sh::{self, Outcome};
@@ -29,8 +27,7 @@ pub(crate) fn run() -> Result<Outcome> {
         Ok((package, *features))
     });
     let packages = packages.collect::<Result<Vec<_>>>()?;
-    let targets = sh::capture(Command::new("rustup").args(["target", "list", "--installed"])).unwrap_or_default();
-    let bare = targets.lines().any(|line| line == BARE);
+    let bare = sh::installed_targets().iter().any(|target| target == BARE);
     if !bare {
         let note = "a dependency could still bring std in";
         sh::loud(&format!("no_std is checked on the host only, where {note} (`rustup target add {BARE}`)"));

@@ -60,6 +60,12 @@ pub(crate) fn installed_toolchain(name: &str) -> Option<String> {
         .map(Into::into)
 }
 
+/// The targets that rustup has; none without rustup.
+pub(crate) fn installed_targets() -> Vec<String> {
+    let list = capture(Command::new("rustup").args(["target", "list", "--installed"])).unwrap_or_default();
+    list.lines().map(Into::into).collect()
+}
+
 /// The host's target triple.
 pub(crate) fn host() -> Result<String> {
     let version = capture(Command::new("rustc").arg("-vV"))?;

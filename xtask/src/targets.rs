@@ -1,7 +1,7 @@
 //! Other machines: what they compile, and what they refuse in a sentence. Only targets that are installed are tried; each
 //! other one is named, loudly.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
@@ -30,8 +30,7 @@ const RUN_32: &str = "i686-unknown-linux-musl";
 /// Checks what is installed.
 pub(crate) fn run() -> Result<Outcome> {
     let workspace = Workspace::load()?;
-    let list = sh::capture(Command::new("rustup").args(["target", "list", "--installed"])).unwrap_or_default();
-    let installed: Vec<&str> = list.lines().collect();
+    let installed = sh::installed_targets();
     let target_dir = workspace.target.join("targets");
     let cargo = |command: &str, target: &str, arguments: &[&str]| {
         let mut cargo = sh::cargo();
@@ -40,7 +39,7 @@ pub(crate) fn run() -> Result<Outcome> {
     };
     let mut missing = Vec::new();
     let mut present = |target: &'static str| {
-        let present = installed.contains(&target);
+        let present = installed.iter().any(|have| have == target);
         if !present {
             missing.push(target);
         }
@@ -75,9 +74,10 @@ pub(crate) fn run() -> Result<Outcome> {
     if missing.is_empty() {
         return Ok(Outcome::Done);
     }
+    let all = missing.len() == BARE.len() + HOSTED.len() + REFUSED.len() + 1;
     let (missing, cure) = (missing.join(", "), "`rustup target add TARGET`");
     let note = format!("not tried, because they are not installed ({cure}): {missing}");
-    if BARE.len() + HOSTED.len() + REFUSED.len() + 1 == missing.split(", ").count() {
+    if all {
         return Ok(Outcome::Skipped(note));
     }
     sh::loud(&note);
