@@ -17,7 +17,8 @@ const HEADER: &str = "include/page_pool.h";
 const PROGRAMS: [&str; 4] = ["examples/ping.c", "tests/misuse.c", "tests/process.c", "tests/threads.c"];
 /// The program that leaks when this is defined.
 const LEAKS: (&str, &str) = ("tests/threads.c", "-DFORGET");
-const WARNINGS: [&str; 6] = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];
+const STANDARD: &str = "-std=c11";
+const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 /// What Rust's standard library needs of the system.
 const LIBRARIES: [&str; 3] = ["-lpthread", "-ldl", "-lm"];
 
@@ -31,7 +32,7 @@ pub(crate) struct Args {
 /// Compares the header, then builds and runs the programs.
 pub(crate) fn run(args: &Args) -> Result<Outcome> {
     let workspace = Workspace::load()?;
-    let folder = workspace.root.join("crates").join(CRATE);
+    let folder = workspace.package(CRATE).with_context(|| format!("the workspace has no {CRATE}"))?.folder();
     let stale = !header(&folder, args.bless)?;
     ensure!(!stale, "{CRATE}/{HEADER} is not what the crate says (cure: `cargo xtask capi --bless`)");
 
@@ -114,10 +115,10 @@ impl Build<'_> {
     fn header_alone(&self, language: &str) -> Result<()> {
         let source = self.out.join("header.c");
         fs::write(&source, "#include \"page_pool.h\"\n")?;
-        let standard = if language == "c" { "-std=c11" } else { "-std=c++11" };
+        let standard = if language == "c" { STANDARD } else { "-std=c++11" };
         let mut command = Command::new(if language == "c" { self.compiler.as_os_str() } else { "c++".as_ref() });
-        command.args(["-x", language, standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"]);
-        sh::run(command.arg(&self.include).arg(&source))
+        command.args(["-x", language, standard, "-fsyntax-only"]).args(WARNINGS);
+        sh::run(command.arg("-I").arg(&self.include).arg(&source))
     }
 
     /// Whether the compiler can build and run a program under AddressSanitizer.
@@ -132,19 +133,24 @@ impl Build<'_> {
     /// The other form of the library, without a sanitizer.
     fn shared_library(&self, source: &Path, folder: &Path) -> Result<()> {
         let program = self.out.join("shared");
-        let mut command = Command::new(&self.compiler);
-        command.args(WARNINGS).arg("-I").arg(&self.include).arg("-o").arg(&program).arg(source);
+        let mut command = self.compile(&program);
+        command.arg(source);
         command.arg("-L").arg(folder).arg("-lpp_capi").arg(format!("-Wl,-rpath,{}", folder.display()));
         sh::run(&mut command)?;
         sh::run(&mut Command::new(program))
     }
 
+    /// The compiler, told everything but what to make the program of.
+    fn compile(&self, program: &Path) -> Command {
+        let mut command = Command::new(&self.compiler);
+        command.args([STANDARD, "-g"]).args(WARNINGS).arg("-I").arg(&self.include).arg("-o").arg(program);
+        command
+    }
+
     fn program(&self, source: &Path, archive: &Path, flags: &[&str]) -> Result<PathBuf> {
         let Some(name) = source.file_stem() else { bail!("{} is no file", source.display()) };
         let program = self.out.join(name);
-        let mut command = Command::new(&self.compiler);
-        command.args(WARNINGS).args(flags).arg("-I").arg(&self.include).arg("-o").arg(&program);
-        sh::run(command.arg(source).arg(archive).args(LIBRARIES))?;
+        sh::run(self.compile(&program).args(flags).arg(source).arg(archive).args(LIBRARIES))?;
         Ok(program)
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     sh::run(sh::cargo().args(["build", "--release", "-p", CRATE, kind, PROGRAM]))?;
     let program = workspace.target.join(if example { "release/examples" } else { "release" }).join(PROGRAM);
 
-    let path = workspace.root.join("crates").join(CRATE).join("instructions.toml");
+    let path = package.folder().join("instructions.toml");
     let mut text = fs::read_to_string(&path).with_context(|| format!("{} could not be read", path.display()))?;
     let mut table = parse(&text)?;
     if let Some(unknown) = args.cases.iter().find(|case| table.iter().all(|(name, _)| name != *case)) {
