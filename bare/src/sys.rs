@@ -42,7 +42,7 @@ pub fn exit(code: i32) -> ! {
 
 pub fn print(text: &str) {
     // SAFETY: the text is readable.
-    unsafe { call(number::WRITE, [1, text.as_ptr().addr(), text.len(), 0]) };
+    unsafe { call(number::WRITE, [1, text.as_ptr().expose_provenance(), text.len(), 0]) };
 }
 
 /// Raises the interrupt. It has been handled when this returns, unless it is masked.
@@ -80,7 +80,7 @@ pub fn on(signal: i32, handler: extern "C" fn(i32)) {
     const SA_RESTORER: usize = 0x0400_0000;
     let action = Action { handler, flags: SA_RESTORER, restorer: return_from_interrupt, mask: 0 };
     // SAFETY: the action is readable during the call, and a mask is 8 bytes.
-    unsafe { call(number::RT_SIGACTION, [signal as usize, (&raw const action).addr(), 0, 8]) };
+    unsafe { call(number::RT_SIGACTION, [signal as usize, (&raw const action).expose_provenance(), 0, 8]) };
 }
 
 /// What the provider's lock is made of. On bare metal `mask` is `pushf; cli`, and `restore` is `sti` if the flag was set.
@@ -102,7 +102,7 @@ pub mod irq {
 
     fn change(how: usize, set: usize) -> usize {
         let mut before = 0usize;
-        let (new, old) = ((&raw const set).addr(), (&raw mut before).expose_provenance());
+        let (new, old) = ((&raw const set).expose_provenance(), (&raw mut before).expose_provenance());
         // SAFETY: both masks are 8 bytes of ours.
         unsafe { super::call(super::number::RT_SIGPROCMASK, [how, new, old, 8]) };
         before
