@@ -4,10 +4,12 @@ use core::ffi::c_void;
 
 use pp_provider_buddy::BuddyError;
 
+use crate::object;
 use crate::sized::{self, Grows};
 use crate::status::{Failure, Status, guard};
 
 /// Memory that pools draw on: a buddy allocator.
+#[derive(Debug)]
 pub struct Buddy(pub(crate) pp_provider_buddy::Buddy);
 
 /// What a buddy will be. All zeros but `bytes` is a good one.
@@ -63,24 +65,23 @@ pub unsafe extern "C" fn pp_buddy_create(options: *const BuddyOptions, size: usi
     guard(|| {
         // SAFETY: the caller's promise.
         let options = unsafe { sized::read(options, size) }?.ok_or(Failure::Null("options"))?;
-        if buddy.is_null() {
-            return Err(Failure::Null("buddy"));
-        }
-        let unit_bytes =
-            if options.unit_bytes == 0 { pp_provider_buddy::DEFAULT_UNIT_BYTES } else { options.unit_bytes };
-        let builder = pp_provider_buddy::Buddy::builder().unit_bytes(unit_bytes).reserve_units(options.reserve_units);
-        let builder = if options.memory.is_null() {
-            anonymous(builder, options.bytes)?
-        } else if options.bytes > isize::MAX as usize {
-            return Err(Failure::Buddy(BuddyError::TooLarge { bytes: options.bytes }));
-        } else {
-            // SAFETY: initialised, no more than can be, and the caller gave it away for ever.
-            builder.static_memory(unsafe { core::slice::from_raw_parts_mut(options.memory.cast(), options.bytes) })
+        let make = || {
+            let unit_bytes =
+                if options.unit_bytes == 0 { pp_provider_buddy::DEFAULT_UNIT_BYTES } else { options.unit_bytes };
+            let builder =
+                pp_provider_buddy::Buddy::builder().unit_bytes(unit_bytes).reserve_units(options.reserve_units);
+            let builder = if options.memory.is_null() {
+                anonymous(builder, options.bytes)?
+            } else if options.bytes > isize::MAX as usize {
+                return Err(Failure::Buddy(BuddyError::TooLarge { bytes: options.bytes }));
+            } else {
+                // SAFETY: initialised, no more than can be, and the caller gave it away for ever.
+                builder.static_memory(unsafe { core::slice::from_raw_parts_mut(options.memory.cast(), options.bytes) })
+            };
+            builder.build().map(Buddy).map_err(Failure::Buddy)
         };
-        let made = builder.build().map_err(Failure::Buddy)?;
-        // SAFETY: writable, as it is not NULL.
-        unsafe { buddy.write(Box::into_raw(Box::new(Buddy(made)))) };
-        Ok(())
+        // SAFETY: the caller's promise.
+        unsafe { object::create("buddy", buddy, make) }
     })
 }
 
@@ -104,10 +105,8 @@ fn anonymous(_: pp_provider_buddy::BuddyBuilder, _: usize) -> Result<pp_provider
 /// `buddy` is from `pp_buddy_create` and was not destroyed, or NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pp_buddy_destroy(buddy: *mut Buddy) {
-    if !buddy.is_null() {
-        // SAFETY: from `Box::into_raw`, once.
-        drop(unsafe { Box::from_raw(buddy) });
-    }
+    // SAFETY: the caller's promise; the header has it gone from here on, so nobody is using it.
+    unsafe { object::destroy(buddy) };
 }
 
 /// Writes into `*info` what the buddy has now. `size` is `sizeof *info`.
@@ -128,10 +127,4 @@ pub unsafe extern "C" fn pp_buddy_get_info(buddy: *const Buddy, info: *mut Buddy
         // SAFETY: the caller's promise.
         unsafe { sized::write(info, size, &now) }
     })
-}
-
-impl core::fmt::Debug for Buddy {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.fmt(f)
-    }
 }

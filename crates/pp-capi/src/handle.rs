@@ -1,11 +1,13 @@
 //! A pool seen from any thread.
 
+use crate::object;
 use crate::pool::Pool;
 use crate::sized;
 use crate::stats::Stats;
 use crate::status::{Failure, Status, guard};
 
 /// The side of a pool that any thread may use. Outlives the pool, and then says how it ended.
+#[derive(Debug)]
 pub struct Handle(pub(crate) pp_core::PoolHandle);
 
 /// Where a pool is in its life.
@@ -30,12 +32,8 @@ pub unsafe extern "C" fn pp_handle_create(pool: *const Pool, handle: *mut *mut H
     guard(|| {
         // SAFETY: alive if not NULL.
         let Pool(pool) = unsafe { pool.as_ref() }.ok_or(Failure::Null("pool"))?;
-        if handle.is_null() {
-            return Err(Failure::Null("handle"));
-        }
-        // SAFETY: writable, as it is not NULL.
-        unsafe { handle.write(Box::into_raw(Box::new(Handle(pool.handle())))) };
-        Ok(())
+        // SAFETY: the caller's promise.
+        unsafe { object::create("handle", handle, || Ok(Handle(pool.handle()))) }
     })
 }
 
@@ -46,10 +44,8 @@ pub unsafe extern "C" fn pp_handle_create(pool: *const Pool, handle: *mut *mut H
 /// `handle` is from `pp_handle_create`, was not destroyed and no other thread is using it, or NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pp_handle_destroy(handle: *mut Handle) {
-    if !handle.is_null() {
-        // SAFETY: from `Box::into_raw`, once.
-        drop(unsafe { Box::from_raw(handle) });
-    }
+    // SAFETY: the caller's promise.
+    unsafe { object::destroy(handle) };
 }
 
 /// Writes into `*stats` what happened in the pool so far. `size` is `sizeof *stats`.
@@ -106,10 +102,4 @@ pub unsafe extern "C" fn pp_handle_set_limit(handle: *const Handle, pages: usize
         handle.set_limit((pages > 0).then_some(pages));
         Ok(())
     })
-}
-
-impl core::fmt::Debug for Handle {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.fmt(f)
-    }
 }

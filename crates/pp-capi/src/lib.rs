@@ -20,6 +20,7 @@
 
 mod buddy;
 mod handle;
+mod object;
 mod page;
 mod pool;
 mod returner;

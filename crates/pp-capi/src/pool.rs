@@ -5,12 +5,14 @@ use core::ffi::{CStr, c_char};
 use pp_core::{PageBatch, PagePool, Zeroing};
 
 use crate::buddy::Buddy;
+use crate::object;
 use crate::page::{self, CHUNK, Page};
 use crate::sized::{self, Grows};
 use crate::stats::Stats;
 use crate::status::{Failure, Status, guard};
 
 /// A page pool, held by the one thread that allocates.
+#[derive(Debug)]
 pub struct Pool(pub(crate) PagePool);
 
 /// What a pool will be. All zeros is a good one.
@@ -101,13 +103,8 @@ pub unsafe extern "C" fn pp_pool_create(
         let buddy = unsafe { buddy.as_ref() }.ok_or(Failure::Null("buddy"))?;
         // SAFETY: the caller's promise.
         let options = unsafe { sized::read(options, size) }?.unwrap_or(DEFAULTS);
-        if pool.is_null() {
-            return Err(Failure::Null("pool"));
-        }
-        let made = options.build(buddy)?;
-        // SAFETY: writable, as it is not NULL.
-        unsafe { pool.write(Box::into_raw(Box::new(Pool(made)))) };
-        Ok(())
+        // SAFETY: the caller's promise.
+        unsafe { object::create("pool", pool, || options.build(buddy).map(Pool)) }
     })
 }
 
@@ -118,10 +115,8 @@ pub unsafe extern "C" fn pp_pool_create(
 /// `pool` is from `pp_pool_create` and was not destroyed, or NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pp_pool_destroy(pool: *mut Pool) {
-    if !pool.is_null() {
-        // SAFETY: from `Box::into_raw`, once.
-        drop(unsafe { Box::from_raw(pool) });
-    }
+    // SAFETY: the caller's promise; calls on a pool do not overlap, as the header says.
+    unsafe { object::destroy(pool) };
 }
 
 /// Takes a page, which goes to `*page`. Its bytes are what their last holder left unless the pool zeroes.
@@ -257,10 +252,4 @@ pub unsafe extern "C" fn pp_pool_stats(pool: *const Pool, stats: *mut Stats, siz
         // SAFETY: the caller's promise.
         unsafe { sized::write(stats, size, &Stats::from(&pool.stats())) }
     })
-}
-
-impl core::fmt::Debug for Pool {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.fmt(f)
-    }
 }

@@ -1,10 +1,12 @@
 //! For a thread that returns much.
 
 use crate::handle::Handle;
+use crate::object;
 use crate::page::{self, Page};
 use crate::status::{Failure, Status, guard};
 
 /// A bag of its own for one thread that returns much: cheaper than `pp_page_put` from the second page of a batch on.
+#[derive(Debug)]
 pub struct Returner(pp_core::Returner);
 
 /// Takes one of the pool's returners, which goes to `*returner`.
@@ -19,13 +21,8 @@ pub unsafe extern "C" fn pp_returner_create(handle: *const Handle, returner: *mu
     guard(|| {
         // SAFETY: alive if not NULL.
         let Handle(handle) = unsafe { handle.as_ref() }.ok_or(Failure::Null("handle"))?;
-        if returner.is_null() {
-            return Err(Failure::Null("returner"));
-        }
-        let got = handle.returner().ok_or(Failure::NoReturner)?;
-        // SAFETY: writable, as it is not NULL.
-        unsafe { returner.write(Box::into_raw(Box::new(Returner(got)))) };
-        Ok(())
+        // SAFETY: the caller's promise.
+        unsafe { object::create("returner", returner, || handle.returner().map(Returner).ok_or(Failure::NoReturner)) }
     })
 }
 
@@ -36,10 +33,8 @@ pub unsafe extern "C" fn pp_returner_create(handle: *const Handle, returner: *mu
 /// `returner` is from `pp_returner_create`, was not destroyed and no other thread is using it, or NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pp_returner_destroy(returner: *mut Returner) {
-    if !returner.is_null() {
-        // SAFETY: from `Box::into_raw`, once.
-        drop(unsafe { Box::from_raw(returner) });
-    }
+    // SAFETY: the caller's promise.
+    unsafe { object::destroy(returner) };
 }
 
 /// Puts a page. A page of another pool goes to its own; with NULL for the returner it is the same as `pp_page_put`.
@@ -72,10 +67,4 @@ pub unsafe extern "C" fn pp_returner_put_bulk(returner: *mut Returner, pages: *c
     };
     // SAFETY: the caller's promise.
     unsafe { page::each_batch(pages, count, put) };
-}
-
-impl core::fmt::Debug for Returner {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.fmt(f)
-    }
 }
