@@ -197,7 +197,7 @@ enum pp_status pp_buddy_create(const struct pp_buddy_options *options,
 
 // Gives the caller's share of the buddy up. Pools on it, and pages that are out, keep the memory.
 //
-// Safety: `buddy` is from `pp_buddy_create` and was not destroyed, or NULL.
+// Safety: `buddy` is from `pp_buddy_create`, was not destroyed and no other thread is using it, or NULL.
 void pp_buddy_destroy(struct pp_buddy *buddy);
 
 // Writes into `*info` what the buddy has now. `size` is `sizeof *info`.
@@ -276,7 +276,7 @@ enum pp_status pp_pool_create(const struct pp_buddy *buddy,
 
 // Ends a pool. Does not wait: pages that are out stay valid, and the last one to be put frees what is left.
 //
-// Safety: `pool` is from `pp_pool_create` and was not destroyed, or NULL.
+// Safety: `pool` is from `pp_pool_create`, was not destroyed and no other thread is using it, or NULL.
 void pp_pool_destroy(struct pp_pool *pool);
 
 // Takes a page, which goes to `*page`. Its bytes are what their last holder left unless the pool zeroes.

@@ -102,7 +102,7 @@ fn anonymous(_: pp_provider_buddy::BuddyBuilder, _: usize) -> Result<pp_provider
 ///
 /// # Safety
 ///
-/// `buddy` is from `pp_buddy_create` and was not destroyed, or NULL.
+/// `buddy` is from `pp_buddy_create`, was not destroyed and no other thread is using it, or NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pp_buddy_destroy(buddy: *mut Buddy) {
     // SAFETY: the caller's promise; the header has it gone from here on, so nobody is using it.

@@ -112,7 +112,7 @@ pub unsafe extern "C" fn pp_pool_create(
 ///
 /// # Safety
 ///
-/// `pool` is from `pp_pool_create` and was not destroyed, or NULL.
+/// `pool` is from `pp_pool_create`, was not destroyed and no other thread is using it, or NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pp_pool_destroy(pool: *mut Pool) {
     // SAFETY: the caller's promise; calls on a pool do not overlap, as the header says.
