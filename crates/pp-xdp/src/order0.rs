@@ -1,15 +1,12 @@
 //! Memory type page-order0: whole pages of nobody's pool.
 
-use alloc::vec::Vec;
-
 use pp_core::{AllocError, Backing, BuildError, Home, Host, Page, Recycling};
 
 use crate::buffer::Buffer;
 use crate::mem_type::MemType;
 use crate::memory::{MemModel, Memory};
-use crate::returns::{Loan, Returns, room};
+use crate::returns::{Loan, Stock};
 use crate::source::Source;
-use crate::sync::Arc;
 
 /// A page a packet, on no pool's books: nothing is mapped, synced or counted for it. What the kernel has from `alloc_page` and gives
 /// back by `put_page`, with a free list between, so that the provider is not asked for each.
@@ -27,9 +24,7 @@ use crate::sync::Arc;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Order0Pages {
-    free: Vec<Page<Host>>,
-    returns: Arc<Returns<Page<Host>>>,
-    keep: usize,
+    stock: Stock<Page<Host>>,
     source: Source,
 }
 
@@ -46,7 +41,7 @@ impl Order0Pages {
     /// [`BuildError`]: [`OutOfMemory`](BuildError::OutOfMemory) also for a `keep` that there is no memory to list.
     pub fn new<P: Backing<Access = Host>>(home: impl Into<Home<P>>, keep: usize) -> Result<Self, BuildError> {
         let source = Source::new(home, "page-order0")?;
-        Ok(Order0Pages { free: room(keep)?, returns: Returns::new(keep)?, keep, source })
+        Ok(Order0Pages { stock: Stock::new(keep)?, source })
     }
 
     /// A page.
@@ -56,14 +51,11 @@ impl Order0Pages {
     /// [`AllocError`] when there is none now.
     #[cfg_attr(feature = "leak-trace", track_caller)]
     pub fn page(&mut self) -> Result<Order0Page, AllocError> {
-        if self.free.is_empty() {
-            self.returns.take_into(&mut self.free);
-        }
-        let page = match self.free.pop() {
+        let page = match self.stock.pop() {
             Some(page) => page,
             None => self.source.page()?,
         };
-        Ok(Order0Page(Loan::new(page, &self.returns)))
+        Ok(Order0Page(self.stock.lend(page)))
     }
 
     /// Bytes in a page.
@@ -84,24 +76,18 @@ impl Memory for Order0Pages {
 
     fn recycle(&mut self, buffer: Buffer) {
         match buffer {
-            Buffer::Order0(page) if self.free.len() < self.keep => match page.0.redeem(&self.returns) {
-                Ok(page) => self.free.push(page),
-                Err(others) => drop(others),
-            },
+            Buffer::Order0(page) => self.stock.recycle(page.0),
             other => drop(other),
         }
     }
 }
 
-impl Drop for Order0Pages {
-    fn drop(&mut self) {
-        drop(self.returns.close());
-    }
-}
-
 impl core::fmt::Debug for Order0Pages {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Order0Pages").field("free", &self.free.len()).field("keep", &self.keep).finish_non_exhaustive()
+        f.debug_struct("Order0Pages")
+            .field("free", &self.stock.len())
+            .field("keep", &self.stock.keep())
+            .finish_non_exhaustive()
     }
 }
 

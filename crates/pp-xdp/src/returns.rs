@@ -20,7 +20,14 @@ pub(crate) fn room<T>(len: usize) -> Result<Vec<T>, BuildError> {
     Ok(items)
 }
 
-pub(crate) struct Returns<T>(Locked<SpinLock, Inner<T>>);
+/// An allocator's free list: its own stack, and what others return.
+pub(crate) struct Stock<T> {
+    free: Vec<T>,
+    returns: Arc<Returns<T>>,
+    keep: usize,
+}
+
+struct Returns<T>(Locked<SpinLock, Inner<T>>);
 
 struct Inner<T> {
     items: Vec<T>,
@@ -30,9 +37,67 @@ struct Inner<T> {
     open: bool,
 }
 
+impl<T> Stock<T> {
+    /// Room for `keep` items on each side, the allocator's and that of those who return, so that nobody allocates later.
+    pub(crate) fn new(keep: usize) -> Result<Self, BuildError> {
+        Ok(Stock { free: room(keep)?, returns: Returns::new(keep)?, keep })
+    }
+
+    /// Items on the allocator's side.
+    pub(crate) fn len(&self) -> usize {
+        self.free.len()
+    }
+
+    /// At most so many items on each side.
+    pub(crate) fn keep(&self) -> usize {
+        self.keep
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        if self.free.is_empty() {
+            self.returns.take_into(&mut self.free);
+        }
+        self.free.pop()
+    }
+
+    /// Lays an item down, for which there is room.
+    pub(crate) fn push(&mut self, item: T) {
+        self.free.push(item);
+    }
+
+    /// An item that comes back here when it is dropped.
+    pub(crate) fn lend(&self, item: T) -> Loan<T> {
+        Loan { item: Some(item), returns: self.returns.clone() }
+    }
+
+    /// What was lent here; otherwise the loan as it was.
+    pub(crate) fn redeem(&self, mut loan: Loan<T>) -> Result<T, Loan<T>> {
+        if !Arc::ptr_eq(&loan.returns, &self.returns) {
+            return Err(loan);
+        }
+        loan.item.take().ok_or(loan)
+    }
+
+    /// Lays down what was lent here, without the lock; another's goes back to that one.
+    pub(crate) fn recycle(&mut self, loan: Loan<T>) {
+        if self.free.len() >= self.keep {
+            return drop(loan); // the other side may have room
+        }
+        match self.redeem(loan) {
+            Ok(item) => self.push(item),
+            Err(others) => drop(others),
+        }
+    }
+}
+
+impl<T> Drop for Stock<T> {
+    fn drop(&mut self) {
+        drop(self.returns.close());
+    }
+}
+
 impl<T> Returns<T> {
-    /// Room for `keep` items, so that nobody allocates later.
-    pub(crate) fn new(keep: usize) -> Result<Arc<Self>, BuildError> {
+    fn new(keep: usize) -> Result<Arc<Self>, BuildError> {
         Ok(Arc::new(Returns(Locked::new(Inner { items: room(keep)?, keep, open: true }))))
     }
 
@@ -49,12 +114,12 @@ impl<T> Returns<T> {
     }
 
     /// Takes all there is into `stack`, which is empty and has room for as many.
-    pub(crate) fn take_into(&self, stack: &mut Vec<T>) {
+    fn take_into(&self, stack: &mut Vec<T>) {
         self.0.with(|inner| core::mem::swap(&mut inner.items, stack));
     }
 
     /// The allocator goes: what comes from now on is the returner's to send home.
-    pub(crate) fn close(&self) -> Vec<T> {
+    fn close(&self) -> Vec<T> {
         self.0.with(|inner| {
             inner.open = false;
             core::mem::take(&mut inner.items)
@@ -70,24 +135,12 @@ pub(crate) struct Loan<T> {
 }
 
 impl<T> Loan<T> {
-    pub(crate) fn new(item: T, returns: &Arc<Returns<T>>) -> Self {
-        Loan { item: Some(item), returns: returns.clone() }
-    }
-
     pub(crate) fn get(&self) -> Option<&T> {
         self.item.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
         self.item.as_mut()
-    }
-
-    /// The item itself, for the allocator that `returns` belongs to; otherwise the loan as it was.
-    pub(crate) fn redeem(mut self, returns: &Arc<Returns<T>>) -> Result<T, Self> {
-        if !Arc::ptr_eq(&self.returns, returns) {
-            return Err(self);
-        }
-        self.item.take().ok_or(self)
     }
 }
 

@@ -8,9 +8,8 @@ use crate::XDP_PACKET_HEADROOM;
 use crate::buffer::Buffer;
 use crate::mem_type::MemType;
 use crate::memory::{MemModel, Memory};
-use crate::returns::{Loan, Returns, room};
+use crate::returns::{Loan, Stock, room};
 use crate::source::Source;
-use crate::sync::Arc;
 
 /// The smallest chunk (`XDP_UMEM_MIN_CHUNK_SIZE`).
 const MIN_CHUNK: usize = 2048;
@@ -38,8 +37,7 @@ const MIN_CHUNK: usize = 2048;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct XskBuffPool {
-    free: Vec<Place>,
-    returns: Arc<Returns<Place>>,
+    stock: Stock<Place>,
     /// What lies in rings, by number.
     posted: Vec<Option<PagePart<Host>>>,
     chunk_shift: u32,
@@ -167,9 +165,8 @@ impl XskBuffPool {
         }
         let count = u32::try_from(chunks).ok().filter(|count| *count > 0).ok_or(XskError::Chunks { chunks })?;
         // All of it before the first page is drawn.
-        let mut free = room(chunks).map_err(XskError::Build)?;
+        let mut stock = Stock::new(chunks).map_err(XskError::Build)?;
         let mut posted = room(chunks).map_err(XskError::Build)?;
-        let returns = Returns::new(chunks).map_err(XskError::Build)?;
         let mut page = None;
         for index in (0..count).rev() {
             let part = match page.as_mut().and_then(|page: &mut Fragmented| page.cut(chunk_bytes).ok()) {
@@ -180,11 +177,11 @@ impl XskBuffPool {
                     next.cut(chunk_bytes).map_err(|_| XskError::ChunkSize { chunk_bytes, page_bytes })?
                 }
             };
-            free.push(Place { index, part });
+            stock.push(Place { index, part });
         }
         source.trim();
         posted.resize_with(chunks, || None);
-        Ok(XskBuffPool { free, returns, posted, chunk_shift: chunk_bytes.trailing_zeros(), source })
+        Ok(XskBuffPool { stock, posted, chunk_shift: chunk_bytes.trailing_zeros(), source })
     }
 
     /// Takes a chunk off the free list (`xsk_buff_alloc`).
@@ -193,15 +190,12 @@ impl XskBuffPool {
     ///
     /// [`AllocError::OutOfMemory`] when all chunks are out.
     pub fn chunk(&mut self) -> Result<Chunk, AllocError> {
-        if self.free.is_empty() {
-            self.returns.take_into(&mut self.free);
-        }
-        let place = self.free.pop().ok_or(AllocError::OutOfMemory)?;
+        let place = self.stock.pop().ok_or(AllocError::OutOfMemory)?;
         Ok(self.lend(place))
     }
 
     fn lend(&self, place: Place) -> Chunk {
-        Chunk(Loan::new(place, &self.returns))
+        Chunk(self.stock.lend(place))
     }
 
     /// Puts a chunk on its way through a ring, whose descriptor carries the address.
@@ -211,7 +205,7 @@ impl XskBuffPool {
     /// The chunk, with [`AddrError::Foreign`], if it is another pool's.
     pub fn post(&mut self, chunk: Chunk) -> Result<ChunkAddr, GivenBack<Chunk, AddrError>> {
         let addr = chunk.addr();
-        match chunk.0.redeem(&self.returns) {
+        match self.stock.redeem(chunk.0) {
             Ok(Place { index, part }) => {
                 self.posted[index as usize] = Some(part);
                 Ok(addr)
@@ -269,19 +263,9 @@ impl Memory for XskBuffPool {
 
     fn recycle(&mut self, buffer: Buffer) {
         match buffer {
-            Buffer::Chunk(chunk) => match chunk.0.redeem(&self.returns) {
-                // There is room for all there are.
-                Ok(place) => self.free.push(place),
-                Err(others) => drop(others),
-            },
+            Buffer::Chunk(chunk) => self.stock.recycle(chunk.0),
             other => drop(other),
         }
-    }
-}
-
-impl Drop for XskBuffPool {
-    fn drop(&mut self) {
-        drop(self.returns.close());
     }
 }
 
@@ -290,7 +274,7 @@ impl core::fmt::Debug for XskBuffPool {
         f.debug_struct("XskBuffPool")
             .field("chunks", &self.chunks())
             .field("chunk_bytes", &self.chunk_bytes())
-            .field("free", &self.free.len())
+            .field("free", &self.stock.len())
             .field("posted", &self.posted())
             .finish_non_exhaustive()
     }
