@@ -68,7 +68,20 @@ impl UserBuff {
     ///
     /// # Examples
     ///
-    /// See [`Memory`](crate::Memory).
+    /// ```
+    /// use pp_xdp::{UserBuff, UserBuffer};
+    ///
+    /// struct Lent([u8; 64]);
+    ///
+    /// impl UserBuffer for Lent {
+    ///     fn bytes(&self) -> &[u8] { &self.0 }
+    ///     fn bytes_mut(&mut self) -> &mut [u8] { &mut self.0 }
+    ///     fn give_back(self: Box<Self>) {}
+    /// }
+    ///
+    /// let lent = UserBuff::new(Box::new(Lent([7; 64]))).downcast::<Lent>().unwrap();
+    /// assert_eq!(lent.0[63], 7);
+    /// ```
     pub fn downcast<T: UserBuffer>(mut self) -> Result<Box<T>, Self> {
         match self.0.take() {
             Some(buffer) if <dyn Any>::is::<T>(&*buffer) => {
