@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use pcap_file::Endianness;
 use pcap_file::pcap::{PcapParseError, PcapParser};
-use pcap_file::pcapng::blocks::block_common::{ENHANCED_PACKET_BLOCK, PACKET_BLOCK, SIMPLE_PACKET_BLOCK};
+use pcap_file::pcapng::blocks::block_common::{
+    ENHANCED_PACKET_BLOCK, INTERFACE_DESCRIPTION_BLOCK, PACKET_BLOCK, SECTION_HEADER_BLOCK, SIMPLE_PACKET_BLOCK,
+};
 use pcap_file::pcapng::{PcapNgParseError, PcapNgParser, RawBlock};
 
 use super::error::Advice;
@@ -43,6 +45,17 @@ pub(super) struct Found {
     pub(super) len: usize,
     /// Where the frame lies in them; `None` if the record is no packet.
     pub(super) frame: Option<Range<usize>>,
+    /// Whether it is of a section's head.
+    pub(super) head: Option<Head>,
+}
+
+/// What a record is to a section's head: all that its packets need before them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Head {
+    /// The header of a section or a pcap file.
+    Begins,
+    /// An interface.
+    Continues,
 }
 
 /// Why no record was found.
@@ -114,17 +127,22 @@ impl Parser {
                     return Err(Flaw::Damaged(format!("its version is {version}, only 2.4 is known")));
                 }
                 *start = Some(parser);
-                Ok(Found { len: FILE_HEADER, frame: None })
+                Ok(Found { len: FILE_HEADER, frame: None, head: Some(Head::Begins) })
             }
             Self::PcapNg(Some(parser)) => {
                 let (rest, block) = parser.next_raw_block(bytes).map_err(pcapng_flaw)?;
                 let frame = frame_of(parser, &block)?;
-                Ok(Found { len: bytes.len() - rest.len(), frame })
+                let head = match block.type_ {
+                    SECTION_HEADER_BLOCK => Some(Head::Begins),
+                    INTERFACE_DESCRIPTION_BLOCK => Some(Head::Continues),
+                    _ => None,
+                };
+                Ok(Found { len: bytes.len() - rest.len(), frame, head })
             }
             Self::PcapNg(start) => {
                 let (rest, parser) = PcapNgParser::new(bytes).map_err(pcapng_flaw)?;
                 *start = Some(parser);
-                Ok(Found { len: bytes.len() - rest.len(), frame: None })
+                Ok(Found { len: bytes.len() - rest.len(), frame: None, head: Some(Head::Begins) })
             }
         }
     }
@@ -138,7 +156,7 @@ fn find_packet(parser: &PcapParser, bytes: &[u8]) -> Result<Found, Flaw> {
     }
     let (rest, _) = parser.next_raw_packet(bytes).map_err(pcap_flaw)?;
     let len = bytes.len() - rest.len();
-    Ok(Found { len, frame: Some(PACKET_HEADER..len) })
+    Ok(Found { len, frame: Some(PACKET_HEADER..len), head: None })
 }
 
 /// Where the frame lies in a block; `None` if it is no packet.

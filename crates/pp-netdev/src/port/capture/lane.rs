@@ -3,14 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use super::error::CaptureError;
+use super::format::Head;
 use super::records::{Record, Records};
 use super::{Capture, Format};
-
-/// The type of a section header, the same in both byte orders, and where the word stands that tells which one it is.
-const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
-const BYTE_ORDER: std::ops::Range<usize> = 8..12;
-/// The type of an interface description.
-const INTERFACE: u32 = 1;
 
 /// Reads the capture once more, forwards only, in step with frames whose marks rise.
 #[derive(Debug)]
@@ -31,7 +26,6 @@ pub(super) struct Section {
     pub(super) number: u64,
     /// The section's header and its interfaces so far; of a pcap file the header.
     pub(super) head: Vec<u8>,
-    little_endian: bool,
 }
 
 /// What a lane came to.
@@ -73,8 +67,8 @@ impl Lane {
         if record.frame.is_some() {
             return Ok(Step::Packet(record));
         }
-        let bytes = self.records.bytes(record.whole.clone());
-        if self.section.takes(self.capture.format(), bytes) {
+        if let Some(head) = record.head {
+            self.section.take(head, self.records.bytes(record.whole));
             return Ok(Step::Head);
         }
         let place = self.others;
@@ -102,20 +96,12 @@ impl Lane {
 }
 
 impl Section {
-    /// Takes a record in, if it is one of those that a section's packets need.
-    fn takes(&mut self, format: Format, record: &[u8]) -> bool {
-        let begins = format == Format::Pcap || record.starts_with(&SECTION_HEADER);
-        if begins {
+    /// Takes in a record of a head.
+    fn take(&mut self, head: Head, record: &[u8]) {
+        if let Head::Begins = head {
             self.number += 1;
             self.head.clear();
-            // 0x1a2b3c4d.
-            self.little_endian = record.get(BYTE_ORDER).is_some_and(|magic| magic[0] == 0x4d);
         }
-        let interface = if self.little_endian { INTERFACE.to_le_bytes() } else { INTERFACE.to_be_bytes() };
-        let takes = begins || record.starts_with(&interface);
-        if takes {
-            self.head.extend_from_slice(record);
-        }
-        takes
+        self.head.extend_from_slice(record);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::error::CaptureError;
-use super::format::{Flaw, MAX_RECORD, Parser};
+use super::format::{Flaw, Head, MAX_RECORD, Parser};
 
 const FIRST_BUFFER: usize = 128 << 10;
 
@@ -40,6 +40,8 @@ pub(super) struct Record {
     pub(super) whole: Range<usize>,
     /// The frame in it; `None` if it is no packet.
     pub(super) frame: Option<Range<usize>>,
+    /// Whether it is of a section's head.
+    pub(super) head: Option<Head>,
 }
 
 impl Records {
@@ -92,7 +94,7 @@ impl Records {
         self.packets += packets;
         self.pass.add(packets, found.len as u64);
         let frame = found.frame.map(|frame| start + frame.start..start + frame.end);
-        Ok(Some(Record { whole: start..self.unread.start, frame }))
+        Ok(Some(Record { whole: start..self.unread.start, frame, head: found.head }))
     }
 
     /// The bytes of the latest record, or of a part of it.

@@ -105,7 +105,7 @@ impl FrameSink for CaptureSink {
     fn send_frame(&mut self, frame: Frame<'_>) -> io::Result<()> {
         let before = self.lanes.iter_mut().filter(|lane| lane.at() <= frame.mark);
         let Some(lane) = before.max_by_key(|lane| lane.at()) else { return Err(self.foreign(frame.mark)) };
-        let Record { whole, frame: place } = seek(lane, &mut self.written, frame.mark)?;
+        let Record { whole, frame: place, .. } = seek(lane, &mut self.written, frame.mark)?;
         let Some(place) = place.filter(|place| place.len() == frame.bytes.len()) else {
             return Err(self.foreign(frame.mark));
         };
