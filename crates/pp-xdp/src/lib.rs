@@ -59,10 +59,12 @@
 #![deny(unsafe_code)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 mod action;
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+pub mod af_xdp;
 mod buff;
 mod buffer;
 mod bulk;
