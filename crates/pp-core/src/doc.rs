@@ -69,7 +69,8 @@ impl Heap {
 }
 
 // SAFETY: (1) an index is in `free` exactly while its unit is home; (2) the region is a field; (3) `release` pushes what
-// `alloc_bulk` popped; (4) both lock, neither calls back or panics on a unit of ours; (5) there is one order.
+// `alloc_bulk` popped; (4) both lock, neither calls back or panics on a unit of ours; (5) there is one order; (7) the region
+// is a field, and all units are of it.
 unsafe impl MemoryProvider for Heap {
     fn alloc_bulk(&self, _: &Request, units: &mut UnitSink<'_>) -> Result<(), ProvideError> {
         self.free.with(|free| {
@@ -100,6 +101,10 @@ unsafe impl MemoryProvider for Heap {
 
     fn geometry(&self) -> Geometry {
         Geometry { unit_bytes: self.region.unit_bytes(), max_order: 0, nodes: 1 }
+    }
+
+    fn regions(&self) -> &[Region] {
+        core::slice::from_ref(&self.region)
     }
 
     fn describe(&self) -> Description {

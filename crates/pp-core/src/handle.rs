@@ -6,10 +6,12 @@ use crate::access::{Access, Host};
 use crate::batch::PageBatch;
 use crate::block::BlockRef;
 use crate::books::PoolState;
+use crate::descriptor::{Descriptor, owner};
 use crate::limit::UNLIMITED;
 use crate::page::Page;
 use crate::returner::Returner;
 use crate::stats::Stats;
+use crate::sync::Ordering;
 
 /// The side of a pool that any thread may hold: `Clone`, `Send` and `Sync`.
 ///
@@ -119,6 +121,24 @@ impl<A: Access> PoolHandle<A> {
     pub fn state(&self) -> PoolState {
         self.block.enter();
         self.block.books.0.state()
+    }
+
+    /// Whether a unit is on this pool's books, of whoever holds it: what a table of who has which unit is added up by. Another thread
+    /// may change that at any moment, so this is for figures.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::{Home, PagePool, doc::Heap};
+    /// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 8))).build()?;
+    /// let page = pool.alloc()?;
+    /// assert!(pool.handle().has_on_books(page.descriptor()));
+    /// assert!(!pool.handle().has_on_books(page.detach().descriptor()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn has_on_books(&self, unit: &Descriptor) -> bool {
+        // Relaxed: only compared, never followed.
+        unit.owner.load(Ordering::Relaxed) & !owner::NEVER == self.block.owner_word()
     }
 
     /// The limit on units out of the provider, if there is one.

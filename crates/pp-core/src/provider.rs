@@ -10,6 +10,7 @@ use core::ptr::NonNull;
 use crate::access::Access;
 use crate::descriptor::{Descriptor, owner};
 use crate::dma::DmaAddr;
+use crate::region::Region;
 use crate::sync::Ordering;
 
 /// A memory node, as the operating system numbers them. See [`MemoryProvider`].
@@ -126,6 +127,8 @@ impl Description {
 /// 5. **Order.** Every unit handed out for `request` has `request.order`, and `geometry` never changes.
 /// 6. **Premapped.** The address that [`premapped`](MemoryProvider::premapped) returns reaches this unit and nothing
 ///    else while it is out.
+/// 7. **Regions.** What [`regions`](MemoryProvider::regions) returns is the same until the provider is dropped, and memory in
+///    it is handed out as units of this provider only.
 ///
 /// What the unit's address may be used for is the promise of [`Backing`]. The module `conformance` (a feature) checks an
 /// implementation and names the promise that it breaks.
@@ -248,6 +251,20 @@ pub unsafe trait MemoryProvider: Send + Sync + 'static {
     fn premapped(&self, unit: &Unit) -> Option<DmaAddr> {
         let _ = unit;
         None
+    }
+
+    /// The memory in whole pieces, for whoever registers all of it with a device or the kernel (an AF_XDP area, an IOMMU): none
+    /// unless said otherwise. A unit's address lies in one of them, or the unit is not to be used there (obligation 7).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pp_core::{Home, MemoryProvider, doc::Heap};
+    /// let home = Home::new(Heap::new(4096, 8));
+    /// assert_eq!((home.regions().len(), home.regions()[0].bytes()), (1, 32768));
+    /// ```
+    fn regions(&self) -> &[Region] {
+        &[]
     }
 
     /// The device behind the memory is gone: forget it now, answer later requests with

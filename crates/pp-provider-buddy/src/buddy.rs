@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::ops::Deref;
 
 use pp_core::lock::RawLock;
-use pp_core::{CpuAccess, Home, Host, Region};
+use pp_core::{CpuAccess, Home, Host, MemoryProvider, Region};
 
 use crate::builder::BuddyBuilder;
 use crate::error::BuddyError;

@@ -62,10 +62,6 @@ impl<L: RawLock, A: CpuAccess> BuddyProvider<L, A> {
         }
     }
 
-    pub(crate) fn regions(&self) -> &[Region] {
-        &self.regions
-    }
-
     pub(crate) fn zones(&self) -> &[Zone<L>] {
         &self.zones
     }
@@ -147,6 +143,7 @@ impl<L: RawLock, A: CpuAccess> BuddyProvider<L, A> {
 // 4. Any thread: areas are reached under their zone's lock only. No path panics: indices come from `Region::index_of`,
 //    and a unit that is unknown or not out is counted and left alone.
 // 5. Order: `take` hands out `request.order` only; `geometry` is a constant.
+// 7. Regions: a field that nothing changes; every unit is a block of one of them.
 unsafe impl<L: RawLock, A: CpuAccess> MemoryProvider for BuddyProvider<L, A> {
     fn alloc_bulk(&self, request: &Request, units: &mut UnitSink<'_>) -> Result<(), ProvideError> {
         if units.room() == 0 {
@@ -207,6 +204,10 @@ unsafe impl<L: RawLock, A: CpuAccess> MemoryProvider for BuddyProvider<L, A> {
 
     fn geometry(&self) -> Geometry {
         self.geometry
+    }
+
+    fn regions(&self) -> &[Region] {
+        &self.regions
     }
 
     fn describe(&self) -> Description {

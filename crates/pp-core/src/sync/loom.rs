@@ -1,7 +1,7 @@
 //! loom's types, and the clock that makes its exploration complete for look-then-store producers.
 
 pub use ::loom::cell::UnsafeCell;
-pub use ::loom::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, fence};
+pub use ::loom::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, fence};
 
 /// Lets loom schedule somebody else inside a spin loop.
 pub fn spin() {

@@ -86,7 +86,8 @@ mod plain;
 use plain as imp;
 
 pub use imp::{
-    AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, Clock, UnsafeCell, context_hint, fence, load_unshared, spin,
+    AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Clock, UnsafeCell, context_hint, fence, load_unshared,
+    spin,
 };
 
 pub use core::sync::atomic::Ordering;

@@ -1,6 +1,6 @@
 //! The real thing: re-exports of `core`, and cells that vanish.
 
-pub use core::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, fence};
+pub use core::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, fence};
 
 /// `core::cell::UnsafeCell` with loom's closure interface. See the [module](crate::sync#examples).
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! shuttle's types. It is sequentially consistent, so it finds bad interleavings, never bad orderings.
 
-pub use ::shuttle::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, fence};
+pub use ::shuttle::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, fence};
 
 /// A cell whose every use is a scheduling point, so that a sanitizer sees plain memory touched late.
 #[derive(Debug)]
