@@ -7,7 +7,6 @@ use pp_core::GivenBack;
 use crate::buffer::Buffer;
 use crate::error::ConvertError;
 use crate::frame::XdpFrame;
-use crate::mem_type::MemType;
 use crate::order0::Order0Pages;
 use crate::packet::Packet;
 use crate::rxq::RxqInfo;
@@ -84,7 +83,7 @@ impl<'q> XdpBuff<'q> {
     /// The packet, with [`ConvertError::NeedsCopy`], if it is in a chunk: those must be back in the fill ring before long. See
     /// [`copy_into_frame`](XdpBuff::copy_into_frame).
     pub fn into_frame(self) -> Result<XdpFrame, GivenBack<Self, ConvertError>> {
-        if self.mem_type() == MemType::XskBuffPool {
+        if matches!(self.head(), Buffer::Chunk(_)) {
             return Err(GivenBack { buffer: self, reason: ConvertError::NeedsCopy });
         }
         Ok(XdpFrame::new(self.packet))
@@ -141,6 +140,12 @@ impl<'q> XdpBuff<'q> {
     /// The packet without its queue: what is passed up.
     pub fn into_packet(self) -> Packet {
         self.packet
+    }
+}
+
+impl From<XdpBuff<'_>> for Packet {
+    fn from(buff: XdpBuff<'_>) -> Self {
+        buff.packet
     }
 }
 

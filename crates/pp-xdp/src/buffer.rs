@@ -38,8 +38,10 @@ pub enum Buffer {
     Page(Page<Host>),
     /// A part of a pool's page.
     Part(PagePart<Host>),
-    /// A chunk of an AF_XDP area.
+    /// A chunk of an area without sockets.
     Chunk(Chunk),
+    /// A pool's page that is a chunk of an AF_XDP socket's memory.
+    Umem(Page<Host>),
     /// A page that only devices can reach.
     Device(Page<Device>),
     /// What somebody else brought.
@@ -56,7 +58,7 @@ impl Buffer {
             Buffer::Shared(_) => MemType::PageShared,
             Buffer::Order0(_) => MemType::PageOrder0,
             Buffer::Page(_) | Buffer::Part(_) => MemType::PagePool,
-            Buffer::Chunk(_) => MemType::XskBuffPool,
+            Buffer::Chunk(_) | Buffer::Umem(_) => MemType::XskBuffPool,
             Buffer::Device(_) => MemType::Device,
             Buffer::User(_) => MemType::User,
         }
@@ -68,7 +70,7 @@ impl Buffer {
         match self {
             Buffer::Shared(part) | Buffer::Part(part) => part.len(),
             Buffer::Order0(page) => page.bytes().len(),
-            Buffer::Page(page) => page.len(),
+            Buffer::Page(page) | Buffer::Umem(page) => page.len(),
             Buffer::Chunk(chunk) => chunk.bytes().len(),
             Buffer::Device(page) => page.len(),
             Buffer::User(buffer) => buffer.get().map_or(0, |buffer| buffer.bytes().len()),
@@ -87,7 +89,7 @@ impl Buffer {
         match self {
             Buffer::Shared(part) | Buffer::Part(part) => Some(part),
             Buffer::Order0(page) => Some(page.bytes()),
-            Buffer::Page(page) => Some(page),
+            Buffer::Page(page) | Buffer::Umem(page) => Some(page),
             Buffer::Chunk(chunk) => Some(chunk.bytes()),
             Buffer::Device(_) => None,
             Buffer::User(buffer) => buffer.get().map(|buffer| buffer.bytes()),
@@ -100,7 +102,7 @@ impl Buffer {
         match self {
             Buffer::Shared(part) | Buffer::Part(part) => Some(part),
             Buffer::Order0(page) => Some(page.bytes_mut()),
-            Buffer::Page(page) => Some(page),
+            Buffer::Page(page) | Buffer::Umem(page) => Some(page),
             Buffer::Chunk(chunk) => Some(chunk.bytes_mut()),
             Buffer::Device(_) => None,
             Buffer::User(buffer) => buffer.get_mut().map(|buffer| buffer.bytes_mut()),
@@ -118,7 +120,7 @@ impl Buffer {
     pub fn dma_addr(&self) -> Option<DmaAddr> {
         match self {
             Buffer::Shared(part) | Buffer::Part(part) => part.dma_addr(),
-            Buffer::Page(page) => page.dma_addr(),
+            Buffer::Page(page) | Buffer::Umem(page) => page.dma_addr(),
             Buffer::Device(page) => page.dma_addr(),
             Buffer::User(buffer) => buffer.get().and_then(|buffer| buffer.dma_addr()),
             Buffer::Order0(_) | Buffer::Chunk(_) => None,
@@ -130,7 +132,7 @@ impl Buffer {
     pub fn is_pfmemalloc(&self) -> bool {
         let recycling = match self {
             Buffer::Shared(part) | Buffer::Part(part) => part.descriptor().recycling(),
-            Buffer::Page(page) => page.descriptor().recycling(),
+            Buffer::Page(page) | Buffer::Umem(page) => page.descriptor().recycling(),
             Buffer::Device(page) => page.descriptor().recycling(),
             Buffer::Order0(page) => page.recycling(),
             Buffer::Chunk(_) | Buffer::User(_) => Recycling::Allowed,

@@ -63,7 +63,7 @@ impl FrameBulk {
     pub fn push(&mut self, frame: XdpFrame) {
         for buffer in frame.into_packet().into_buffers() {
             match buffer {
-                Buffer::Page(page) => add(&mut self.pages, page),
+                Buffer::Page(page) | Buffer::Umem(page) => add(&mut self.pages, page),
                 Buffer::Part(part) => part.defrag().into_iter().for_each(|page| add(&mut self.pages, page)),
                 Buffer::Device(page) => add(&mut self.device, page),
                 no_pools @ (Buffer::Shared(_) | Buffer::Order0(_) | Buffer::Chunk(_) | Buffer::User(_)) => {

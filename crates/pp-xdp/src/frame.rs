@@ -44,6 +44,12 @@ impl XdpFrame {
     }
 }
 
+impl From<XdpFrame> for Packet {
+    fn from(frame: XdpFrame) -> Self {
+        frame.packet
+    }
+}
+
 impl Deref for XdpFrame {
     type Target = Packet;
 

@@ -377,6 +377,20 @@ impl Packet {
         Ok(())
     }
 
+    /// All buffers in the order of their bytes, each with which of its bytes are the packet's.
+    #[cfg(all(feature = "af-xdp", target_os = "linux"))]
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = (&Buffer, core::ops::Range<usize>)> {
+        let frags = self.frags.iter().map(|frag| (&frag.buffer, frag.offset..frag.offset + frag.len));
+        core::iter::once((&self.head, self.layout.data())).chain(frags)
+    }
+
+    /// The same, given away.
+    #[cfg(all(feature = "af-xdp", target_os = "linux"))]
+    pub(crate) fn into_pieces(self) -> impl Iterator<Item = (Buffer, core::ops::Range<usize>)> {
+        let frags = self.frags.into_iter().map(|frag| (frag.buffer, frag.offset..frag.offset + frag.len));
+        core::iter::once((self.head, self.layout.data())).chain(frags)
+    }
+
     /// All buffers, fragments first and the one with the head last.
     pub(crate) fn into_buffers(self) -> impl Iterator<Item = Buffer> {
         self.frags.into_iter().map(Fragment::into_buffer).chain(core::iter::once(self.head))

@@ -23,7 +23,7 @@ impl Memory for PagePool<Host> {
     #[inline]
     fn recycle(&mut self, buffer: Buffer) {
         match buffer {
-            Buffer::Page(page) => self.recycle_direct(page),
+            Buffer::Page(page) | Buffer::Umem(page) => self.recycle_direct(page),
             Buffer::Part(part) => self.recycle_part(part),
             other => drop(other),
         }
