@@ -4,7 +4,7 @@
 //! |---|---|
 //! | share a provider's memory with the kernel | [`Umem`] |
 //! | open a queue of an interface | [`Interface`], [`QueueConfig`], [`XskQueue`] |
-//! | have packets come to it | [`program::RedirectProgram`] |
+//! | have packets come to it | [`RedirectProgram`] |
 //! | receive and send | [`XskRx`], [`XskTx`] |
 //! | end it | drop it; [`Closing`] to know when |
 //! | test what stands on it | [`model`] |
@@ -28,6 +28,7 @@ mod counters;
 mod descriptor;
 pub mod model;
 mod places;
+mod program;
 mod ring;
 mod rx;
 mod tx;
@@ -40,6 +41,7 @@ mod system;
 pub use binding::{Closing, WakeError};
 pub use counters::QueueCounters;
 pub use descriptor::{ChunkLayout, XdpDesc};
+pub use program::{AttachMode, Attached, Filter, FilterError, Packets, ProgramError, RedirectProgram, XskMap};
 pub use rx::{Received, RefillError, XskRx};
 pub use tx::{Buffers, SendError, Wakeups, XskTx};
 pub use umem::{MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, Umem, UmemBuilder, UmemError};

@@ -27,7 +27,7 @@ use crate::rxq::{RxqInfo, RxqParams};
 
 /// A queue of an interface: its AF_XDP socket and the four rings of it.
 ///
-/// Nothing comes in before a program redirects packets to it: see [`RedirectProgram`](crate::af_xdp::program::RedirectProgram). The two sides may go to
+/// Nothing comes in before a program redirects packets to it: see [`RedirectProgram`](crate::af_xdp::RedirectProgram). The two sides may go to
 /// different threads; packets of one queue's receiving side leave through the sending side of any queue of the UMEM. `AsFd` is for
 /// `poll`, `epoll` and async runtimes: readable when packets have come in, writable when the transmit ring has room.
 ///
@@ -37,8 +37,7 @@ use crate::rxq::{RxqInfo, RxqParams};
 ///
 /// ```no_run
 /// use pp_core::PagePool;
-/// use pp_xdp::af_xdp::program::{AttachMode, Filter, Packets, RedirectProgram};
-/// use pp_xdp::af_xdp::{Interface, QueueConfig, Umem, XskQueue};
+/// use pp_xdp::af_xdp::{AttachMode, Filter, Interface, Packets, QueueConfig, RedirectProgram, Umem, XskQueue};
 /// # use pp_core::{Home, doc::Heap};
 /// # let buddy = Home::new(Heap::new(4096, 8192));
 ///
