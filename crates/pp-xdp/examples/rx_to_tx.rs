@@ -5,10 +5,10 @@ use pp_provider_buddy::Buddy;
 use pp_xdp::af_xdp::{AttachMode, Filter, Interface, Packets, QueueConfig, RedirectProgram, Umem, WakeError, XskQueue};
 use rustix::event::{PollFd, PollFlags, poll};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn core::error::Error>> {
     let memory = Buddy::anonymous(32 << 20)?;
     let umem = Umem::new(&memory)?; // one memory for both interfaces: packets move and are not copied
-    let open = |name: String| -> Result<_, Box<dyn std::error::Error>> {
+    let open = |name: String| -> Result<_, Box<dyn core::error::Error>> {
         let interface = Interface::by_name(&name)?;
         let mut pool = PagePool::builder(&memory).name(&name).pool_size(4096).build()?;
         let queue = XskQueue::open(&umem, &mut pool, &interface, &QueueConfig::default())?;
