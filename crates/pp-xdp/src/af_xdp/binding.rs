@@ -47,8 +47,7 @@ pub(crate) enum Woken {
     More,
 }
 
-/// Why the kernel could not be had to look at a ring: from [`XskTx::flush`](super::XskTx::flush) and
-/// [`XskRx::wake`](super::XskRx::wake).
+/// Why the kernel could not be had to look at a ring: from `flush` of [`XskTx`] and `wake` of [`XskRx`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WakeError {

@@ -7,7 +7,7 @@ use pp_core::sync::Counter;
 /// ```
 /// use pp_xdp::af_xdp::QueueCounters;
 /// let counters = QueueCounters::default();
-/// assert_eq!((counters.given.get(), counters.nonsense()), (0, 0));
+/// assert_eq!((counters.given.get(), counters.kernel_held(), counters.nonsense()), (0, 0, 0));
 /// ```
 #[derive(Debug, Default)]
 #[non_exhaustive]

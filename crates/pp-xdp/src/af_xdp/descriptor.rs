@@ -1,6 +1,13 @@
 //! What travels in the rings.
 
 /// One entry of a receive or transmit ring (`struct xdp_desc`).
+///
+/// ```
+/// use pp_xdp::af_xdp::XdpDesc;
+/// let first = XdpDesc { addr: 4096 + 256, len: 3840, options: XdpDesc::CONTINUED };
+/// let last = XdpDesc { addr: 8192, len: 60, options: 0 };
+/// assert!(first.is_continued() && !last.is_continued()); // one packet of 3900 bytes
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct XdpDesc {
@@ -24,7 +31,7 @@ impl XdpDesc {
     }
 }
 
-/// How chunks lie in a UMEM, and how an address names a byte of one.
+/// How chunks lie in a UMEM, and how an address names a byte of one. See [`Umem`](super::Umem).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ChunkLayout {
     /// Chunks are powers of two in a row, and an address is an offset in the UMEM.

@@ -56,6 +56,19 @@ pub struct ModelQueue {
 ///     kernel.put_rx(XdpDesc { addr, len: 60, options: 0 }); // once, once more, nowhere
 /// }
 /// assert_eq!(queue.rx.receive(64).count(), 1);
+/// let other = kernel.take_fill().expect("it was filled");
+/// kernel.write(other, 0xff); // as a device does, at any time until it gives it back
+/// kernel.put_rx(XdpDesc { addr: other, len: 60, options: 0 });
+/// for buff in queue.rx.receive(64) {
+///     queue.tx.send(buff).map_err(|error| error.reason)?;
+/// }
+/// queue.tx.flush()?;
+/// let sent = kernel.take_tx().expect("it was sent");
+/// kernel.put_completion(sent.addr);
+/// assert_eq!(queue.tx.complete_into(&mut pool), 1);
+///
+/// kernel.lead_astray(1_000_000); // its cursors are anywhere now
+/// assert_eq!(queue.rx.receive(64).count(), 0);
 /// let counters = queue.counters();
 /// assert_eq!((counters.not_given.get(), counters.out_of_area.get()), (1, 1));
 /// # drop(queue); kernel.quiet();
@@ -102,7 +115,8 @@ impl Probe for ModelDriver {
     }
 }
 
-/// A queue of `umem` with rings of `entries`, a power of two, for packets of any number of chunks; and its kernel.
+/// A queue of `umem` with rings of `entries`, a power of two, for packets of any number of chunks; and its kernel: [`ModelKernel`] shows
+/// them.
 ///
 /// # Errors
 ///
@@ -131,7 +145,7 @@ pub fn queue(umem: &Umem, entries: u32) -> Result<(ModelQueue, ModelKernel), Reg
 }
 
 impl ModelQueue {
-    /// What it did so far.
+    /// What it did so far. See [`ModelKernel`].
     pub fn counters(&self) -> &QueueCounters {
         &self.counters
     }

@@ -18,7 +18,7 @@ use crate::rxq::RxqInfo;
 /// Pages taken from a pool at a time.
 const AT_ONCE: usize = 64;
 
-/// Why no page could be given to the kernel: from [`XskRx::refill`].
+/// Why no page could be given to the kernel: from `refill` of [`XskRx`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RefillError {
@@ -50,6 +50,10 @@ pub enum RefillError {
 ///     assert_eq!(buff.len(), 27);
 /// } // dropped: back to the pool
 /// assert_eq!((queue.rx.refill(&mut pool)?, queue.counters().packets_in.get()), (1, 1));
+/// if queue.rx.needs_wake() {
+///     queue.rx.wake()?; // a device in zero-copy mode that had run out of chunks
+/// }
+/// assert_eq!(queue.rx.rxq().params().map(|params| params.queue), Some(0));
 /// # drop(queue); kernel.quiet();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -197,7 +201,7 @@ impl XskRx {
     }
 }
 
-/// Packets of a queue, one after the other, from [`XskRx::receive`].
+/// Packets of a queue, one after the other, from `receive` of [`XskRx`].
 #[derive(Debug)]
 pub struct Received<'q> {
     ring: &'q mut Consumer<XdpDesc>,

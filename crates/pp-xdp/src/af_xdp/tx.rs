@@ -17,7 +17,7 @@ use crate::packet::Packet;
 /// Completions taken at a time.
 const AT_ONCE: usize = 64;
 
-/// Whether packets may lie in several chunks (`XDP_USE_SG`, Linux 6.6).
+/// Whether packets may lie in several chunks (`XDP_USE_SG`, Linux 6.6). Of [`QueueConfig`](super::QueueConfig).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Buffers {
     /// One chunk a packet; longer ones are dropped by the kernel.
@@ -27,7 +27,7 @@ pub enum Buffers {
     Several,
 }
 
-/// Why a packet could not be sent: from [`XskTx::send`] and [`XskTx::send_copy`], which give it back.
+/// Why a packet could not be sent: from `send` and `send_copy` of [`XskTx`], which give it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -63,6 +63,7 @@ pub enum SendError {
 /// ```
 /// # use pp_core::{Home, PagePool, doc::Heap};
 /// # use pp_xdp::af_xdp::{Umem, model};
+/// use pp_xdp::af_xdp::SendError;
 /// # let home = Home::new(Heap::new(4096, 64));
 /// # let umem = Umem::new(home.clone())?;
 /// # let mut pool = PagePool::builder(home).build()?;
@@ -75,6 +76,23 @@ pub enum SendError {
 /// queue.tx.flush()?;
 /// assert_eq!(kernel.transmit().as_deref(), Some(&b"ping"[..]));
 /// assert_eq!(queue.tx.complete_into(&mut pool), 1);
+///
+/// // What lies elsewhere is copied, and that is counted.
+/// # let other = Home::new(Heap::new(4096, 8));
+/// let mut stranger = PagePool::builder(other).build()?;
+/// # let mut rxq = pp_xdp::RxqInfo::new();
+/// # rxq.reg(pp_xdp::RxqParams::new(2, 0))?;
+/// # rxq.reg_mem_model(&pp_xdp::Registry::new(), pp_xdp::Memory::model(&stranger))?;
+/// let packet = rxq.prepare(stranger.alloc()?, 0, 60).map_err(|error| error.reason)?;
+/// let refused = queue.tx.send(packet).expect_err("of another provider");
+/// assert_eq!(refused.reason, SendError::NotInUmem);
+/// queue.tx.send_copy(refused.buffer, &mut pool).map_err(|error| error.reason)?;
+/// queue.tx.send_bytes(b"made up on the spot", &mut pool)?;
+/// queue.tx.flush()?;
+/// assert!(queue.tx.has_unsent()); // until the kernel has looked
+/// assert_eq!(kernel.transmit().map(|bytes| bytes.len()), Some(60));
+/// assert_eq!(queue.tx.complete(64, drop), 1); // each page as one likes
+/// assert_eq!(queue.counters().copied_bytes.get(), 60 + 19);
 /// # drop(queue); kernel.quiet();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -89,7 +107,7 @@ pub struct XskTx {
     binding: Arc<Binding>,
 }
 
-/// When the kernel is called to look at the transmit ring.
+/// When the kernel is called to look at the transmit ring. Of [`QueueConfig`](super::QueueConfig).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wakeups {
     /// When it says that it needs it (`XDP_USE_NEED_WAKEUP`).

@@ -11,10 +11,10 @@ use super::descriptor::ChunkLayout;
 use super::places::Places;
 use crate::XDP_PACKET_HEADROOM;
 
-/// The smallest chunk, in bytes (`XDP_UMEM_MIN_CHUNK_SIZE`).
+/// The smallest chunk of a [`Umem`], in bytes (`XDP_UMEM_MIN_CHUNK_SIZE`).
 pub const MIN_CHUNK_BYTES: u32 = 2048;
 
-/// The largest chunk and the alignment of a UMEM, in bytes: a page of the processor.
+/// The largest chunk and the alignment of a [`Umem`], in bytes: a page of the processor.
 pub const MAX_CHUNK_BYTES: u32 = 4096;
 
 /// All memory of a provider, to be shared with the kernel (`struct xdp_umem`): its units are the chunks that packets lie in.
@@ -30,6 +30,7 @@ pub const MAX_CHUNK_BYTES: u32 = 4096;
 /// # let provider = || Home::new(Heap::new(4096, 64));
 /// let umem = Umem::new(provider())?; // each page a chunk
 /// assert_eq!((umem.chunks(), umem.chunk_bytes(), umem.layout()), (64, 4096, ChunkLayout::Aligned));
+/// assert_eq!(umem.packet_bytes(), 4096 - 256); // in front is room for programs to push headers into
 ///
 /// // Chunks shorter than the units, of any length the kernel takes, with room for a header of one's own in front.
 /// let home = provider();
@@ -64,7 +65,7 @@ struct Shape {
     headroom: u32,
 }
 
-/// Why a provider's memory can be no UMEM; [`Umem::new`] and [`UmemBuilder::build`] say it.
+/// Why a provider's memory can be no UMEM: from `new` and `builder` of [`Umem`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UmemError {

@@ -38,7 +38,7 @@ pub enum AttachMode {
     Best,
 }
 
-/// Where a program is. See [`RedirectProgram::attached`].
+/// Where a program is. See [`RedirectProgram`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attached {
     /// In the ordinary stack.

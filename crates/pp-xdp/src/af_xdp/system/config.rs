@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::af_xdp::tx::{Buffers, Wakeups};
 
-/// How packets get from the driver to chunks and back.
+/// How packets get from the driver to chunks and back. Of [`QueueConfig`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BindMode {
     /// Zero-copy where the driver has it, copies where not; [`Modes`] says which.
@@ -16,7 +16,7 @@ pub enum BindMode {
     ZeroCopy,
 }
 
-/// What a queue was bound to in the end.
+/// What a queue was bound to in the end. Of the [`Modes`] of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// The kernel copies.
@@ -25,7 +25,7 @@ pub enum Bound {
     ZeroCopy,
 }
 
-/// The receiving thread does the driver's work itself (`SO_PREFER_BUSY_POLL`, Linux 5.11).
+/// The receiving thread does the driver's work itself (`SO_PREFER_BUSY_POLL`, Linux 5.11). Of [`QueueConfig`].
 ///
 /// The interface must defer its interrupts for that: `napi_defer_hard_irqs` and `gro_flush_timeout` in `/sys/class/net/IFACE`. Setting it takes
 /// `CAP_NET_ADMIN`.
@@ -37,7 +37,20 @@ pub struct BusyPoll {
     pub budget: u16,
 }
 
-/// How to open a queue; [`XskQueue`](crate::af_xdp::XskQueue) shows one.
+/// How to open a queue.
+///
+/// ```
+/// use pp_xdp::af_xdp::{BindMode, Buffers, BusyPoll, QueueConfig, Wakeups};
+/// let config = QueueConfig {
+///     queue: 3,
+///     bind: BindMode::ZeroCopy,   // or none at all
+///     buffers: Buffers::Several,  // jumbo frames
+///     wakeups: Wakeups::WhenNeeded,
+///     busy_poll: Some(BusyPoll { microseconds: 20, budget: 64 }),
+///     ..QueueConfig::default()
+/// };
+/// assert_eq!(config.entries, 2048);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueConfig {
     /// Which of the interface's queues, from 0.
@@ -73,7 +86,14 @@ impl Default for QueueConfig {
 
 /// What a queue got of what it was opened for. Queues of one UMEM have buffers and wake-ups of the first of them that is open.
 ///
-/// [`XskQueue`](crate::af_xdp::XskQueue) has them.
+/// ```no_run
+/// use pp_xdp::af_xdp::{Bound, XskQueue};
+/// # fn opened() -> XskQueue { unimplemented!() }
+/// let queue: XskQueue = opened();
+/// if queue.modes().bound == Bound::Copy {
+///     eprintln!("the driver has no zero-copy: the kernel copies");
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Modes {

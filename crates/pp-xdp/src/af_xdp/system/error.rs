@@ -9,7 +9,7 @@ use crate::af_xdp::descriptor::ChunkLayout;
 use crate::af_xdp::rx::RefillError;
 use crate::rxq::RegError;
 
-/// Why a queue could not be opened, in a sentence: from [`XskQueue::open`](crate::af_xdp::XskQueue::open). Nothing of it is left behind.
+/// Why a queue could not be opened, in a sentence: from `open` of [`XskQueue`](crate::af_xdp::XskQueue). Nothing of it is left behind.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OpenError {

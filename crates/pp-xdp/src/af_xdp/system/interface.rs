@@ -16,7 +16,7 @@ use super::sys;
 /// use pp_xdp::af_xdp::Interface;
 /// let lo = Interface::by_name("lo")?;
 /// assert_eq!((lo.name(), lo.index() > 0, lo.queues()), ("lo", true, None)); // a driver that does not say
-/// println!("{} bytes at most", lo.mtu()?);
+/// println!("{} bytes at most, {} with the header", lo.mtu()?, lo.longest_frame()?);
 /// println!("{}", Interface::by_name("nothing0").unwrap_err()); // names it, and says how to list those that there are
 /// # Ok::<(), pp_xdp::af_xdp::OpenError>(())
 /// ```

@@ -54,6 +54,7 @@ use crate::rxq::{RxqInfo, RxqParams};
 ///     }
 ///     queue.rx.refill(&mut pool)?;
 ///     queue.wait(None)?;
+///     println!("{} in, {} for want of chunks", queue.counters().packets_in.get(), queue.statistics()?.rx_fill_ring_empty);
 /// }
 /// # #[allow(unreachable_code)]
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -70,7 +71,7 @@ pub struct XskQueue {
     modes: Modes,
 }
 
-/// What the kernel counted for a socket (`struct xdp_statistics`). [`XskQueue::statistics`] has it.
+/// What the kernel counted for a socket (`struct xdp_statistics`). [`XskQueue`] has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KernelStatistics {
