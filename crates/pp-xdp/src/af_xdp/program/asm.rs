@@ -44,13 +44,12 @@ pub(super) enum Size {
     Byte = 0x10,
 }
 
-/// When a jump against an immediate is taken. Comparisons are of unsigned 64-bit numbers.
+/// When a jump against an immediate is taken. All 64 bits are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum When {
     Equal = 0x10,
     NotEqual = 0x50,
-    Less = 0xa0,
 }
 
 /// A place that is jumped to. Only of use with the assembler that made it.
@@ -118,19 +117,9 @@ impl Assembler {
         self.push(ALU64, dst as u8, 0, 0, value);
     }
 
-    /// dst += src
-    pub(super) fn add_register(&mut self, dst: Reg, src: Reg) {
-        self.push(ALU64 | FROM_REGISTER, dst as u8, src as u8, 0, 0);
-    }
-
     /// dst &= mask
     pub(super) fn and(&mut self, dst: Reg, mask: i32) {
         self.push(ALU64 | 0x50, dst as u8, 0, 0, mask);
-    }
-
-    /// dst <<= bits
-    pub(super) fn shift_left(&mut self, dst: Reg, bits: i32) {
-        self.push(ALU64 | 0x60, dst as u8, 0, 0, bits);
     }
 
     /// dst >>= bits
@@ -220,9 +209,7 @@ mod tests {
         asm.copy(Reg::R6, Reg::R1);
         asm.set(Reg::R0, 2);
         asm.add(Reg::R4, -14);
-        asm.add_register(Reg::R4, Reg::R0);
         asm.and(Reg::R0, 15);
-        asm.shift_left(Reg::R0, 2);
         asm.shift_right(Reg::R1, 4);
         asm.load(Size::Word, Reg::R2, Reg::R1, 4);
         asm.load(Size::Half, Reg::R5, Reg::R2, 12);
@@ -236,9 +223,7 @@ mod tests {
                 (0xbf, 6, 1, 0, 0),
                 (0xb7, 0, 0, 0, 2),
                 (0x07, 4, 0, 0, -14),
-                (0x0f, 4, 0, 0, 0),
                 (0x57, 0, 0, 0, 15),
-                (0x67, 0, 0, 0, 2),
                 (0x77, 1, 0, 0, 4),
                 (0x61, 2, 1, 4, 0),
                 (0x69, 5, 2, 12, 0),
@@ -256,7 +241,6 @@ mod tests {
         asm.place(back);
         asm.jump_if(When::Equal, Reg::R5, 8, forth);
         asm.jump_if(When::NotEqual, Reg::R5, 9, back);
-        asm.jump_if(When::Less, Reg::R0, 20, forth);
         asm.jump_if_behind(Reg::R4, Reg::R3, forth);
         asm.jump(back);
         asm.place(forth);
@@ -264,14 +248,7 @@ mod tests {
         let numbers = asm.finish().into_iter().map(fields).collect::<Vec<_>>();
         assert_eq!(
             numbers,
-            vec![
-                (0x15, 5, 0, 4, 8),
-                (0x55, 5, 0, -2, 9),
-                (0xa5, 0, 0, 2, 20),
-                (0x2d, 4, 3, 1, 0),
-                (0x05, 0, 0, -5, 0),
-                (0x95, 0, 0, 0, 0),
-            ]
+            vec![(0x15, 5, 0, 3, 8), (0x55, 5, 0, -2, 9), (0x2d, 4, 3, 1, 0), (0x05, 0, 0, -4, 0), (0x95, 0, 0, 0, 0),]
         );
     }
 

@@ -30,6 +30,9 @@ const RX_QUEUE_INDEX: i16 = 16;
 /// `bpf_redirect_map(map, key, flags)`; the low bits of its flags are what it returns when the map has nothing there.
 const REDIRECT_MAP: i32 = 51;
 
+/// Words in a header of IPv4 without options.
+const SHORTEST_IPV4: i32 = 5;
+
 // What the registers hold. R0 to R2 change from step to step.
 /// The program's argument; a call leaves it alone.
 const CONTEXT: Reg = Reg::R6;
@@ -123,11 +126,15 @@ fn transport(asm: &mut Assembler, pass: Label) {
     asm.and(Reg::R1, swapped(0x1fff));
     asm.jump_if(When::NotEqual, Reg::R1, 0, pass);
     asm.load(Size::Byte, KIND, HEADER, 9);
-    // R0 is the byte with the length in words, of which five are the least.
+    // R0 is the byte with the length in words. The addresses in packets may be added to only what is known before the program
+    // runs, unless CAP_PERFMON is among the rights of whoever loads it; so each length has a line.
     asm.and(Reg::R0, 15);
-    asm.jump_if(When::Less, Reg::R0, 5, pass);
-    asm.shift_left(Reg::R0, 2);
-    asm.add_register(HEADER, Reg::R0);
+    asm.add(HEADER, 4 * SHORTEST_IPV4);
+    for words in SHORTEST_IPV4..=15 {
+        asm.jump_if(When::Equal, Reg::R0, words, found);
+        asm.add(HEADER, 4);
+    }
+    asm.jump(pass);
     asm.place(found);
 }
 

@@ -159,7 +159,7 @@ impl RedirectProgram {
     }
 
     /// Whether it is at its interface still: until the interface is removed, or somebody ends the link (`bpftool link detach`).
-    /// An interface that moves to another namespace keeps it. See [`RedirectProgram`].
+    /// See [`RedirectProgram`].
     ///
     /// # Errors
     ///

@@ -24,8 +24,8 @@ pub(super) fn ethernet(tags: &[u16], ether_type: u16, payload: &[u8]) -> Vec<u8>
 pub(super) fn ipv4(words: u8, fragment: u16, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec_of(&[0x40 | words, 0, 0, 0, 0, 1]);
     packet.extend(fragment.to_be_bytes());
-    packet.extend([64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
-    // Options that look like the port that most tests ask for.
+    packet.extend([64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 53]);
+    // Options that look like the port that most tests ask for, as the end of the address does.
     for _ in 5..words {
         packet.extend([0, 53, 0, 53]);
     }

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
 
 use super::super::{Filter, FilterError};
 use super::frames::{ETH_HLEN, TCP, UDP, ethernet, ipv4, ipv6, segment};
@@ -226,22 +227,28 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-proptest! {
-    /// A program is loaded once and looks at many frames.
-    #[test]
-    fn program_and_description_agree(filter in any_filter(), frames in prop::collection::vec(any_frame(), 100)) {
-        if let Some(program) = program(&filter) {
-            for frame in &frames {
-                prop_assert_eq!(takes(&program, frame), filter.takes(frame), "{:02x?}", frame);
-            }
-        }
+/// A program is loaded once and looks at many frames.
+#[test]
+fn program_and_description_agree() {
+    if program(&Filter::new()).is_none() {
+        return;
     }
+    let cases = (any_filter(), prop::collection::vec(any_frame(), 100));
+    let mut runner = TestRunner::new(Config::with_source_file(file!()));
+    let result = runner.run(&cases, |(filter, frames)| {
+        let program = program(&filter).unwrap();
+        for frame in &frames {
+            prop_assert_eq!(takes(&program, frame), filter.takes(frame), "{:02x?}", frame);
+        }
+        Ok(())
+    });
+    assert!(result.is_ok(), "{}", result.unwrap_err());
 }
 
 /// The frames above are of both kinds, or the comparison would say nothing.
 #[test]
 fn random_frames_are_taken_and_passed() {
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut runner = TestRunner::deterministic();
     let mut counts = [0; 2];
     for _ in 0..1000 {
         let filter = Filter::new().port(53).tcp_port(443);
