@@ -102,7 +102,7 @@ impl Step {
             Self::Test => {
                 // Once with the features that cost something, which no default has, then everything as users get it. The
                 // stress test had its step; here it only has to start.
-                let costly = ["test", "-p", "pp-core", "-p", "pp-frag", "--all-features"];
+                let costly = ["test", "-p", "pp-core", "-p", "pp-frag", "-p", "pp-xdp", "--all-features"];
                 for arguments in [&costly[..], &["test", "--workspace"]] {
                     let mut command = sh::cargo();
                     sh::default_env(&mut command, "PP_STRESS_SECONDS", "1");

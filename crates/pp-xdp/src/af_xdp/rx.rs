@@ -189,7 +189,7 @@ impl XskRx {
     /// Packets that have come in, as long as there are some and the budget of descriptors lasts.
     pub fn receive(&mut self, budget: usize) -> Received<'_> {
         let budget = u32::try_from(budget).unwrap_or(u32::MAX);
-        let left = match self.ring.available(1) {
+        let left = match self.ring.available(budget) {
             Ok(available) => available.min(budget),
             Err(_) => {
                 self.counters.astray.add(1);

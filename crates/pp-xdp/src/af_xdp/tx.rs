@@ -328,7 +328,7 @@ impl XskTx {
     /// home to its pool.
     pub fn complete(&mut self, budget: usize, mut give: impl FnMut(Page<Host>)) -> usize {
         let budget = u32::try_from(budget).unwrap_or(u32::MAX);
-        let Ok(available) = self.completion.available(1) else {
+        let Ok(available) = self.completion.available(budget) else {
             self.counters.astray.add(1);
             return 0;
         };
