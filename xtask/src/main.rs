@@ -3,6 +3,7 @@
 //! A command that cannot run for want of a tool says so loudly and exits with success; a command whose child fails
 //! exits with the child's code.
 
+mod afxdp_bench;
 mod bare;
 mod bench;
 mod capi;
@@ -69,6 +70,8 @@ enum Command {
     Capi(capi::Args),
     /// The benchmarks; arguments are passed through
     Bench(bench::Args),
+    /// AF_XDP forwarding beside DPDK: packets per processor-second, and TCP; as root, on veth pairs of its own
+    AfxdpBench(afxdp_bench::Args),
     /// The instruction gate: instructions an iteration, counted by callgrind, against the table
     Icount(icount::Args),
     /// Clones the repository into a temporary folder and runs the README's commands there
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
         Command::Msrv => msrv::run(),
         Command::Capi(args) => capi::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::AfxdpBench(args) => afxdp_bench::run(&args),
         Command::Icount(args) => icount::run(&args),
         Command::Fresh(args) => fresh::run(&args),
     };

@@ -26,13 +26,14 @@ use crate::namespace::Namespace;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Iperf {
     protocol: Protocol,
     seconds: u32,
     streams: u32,
     payload: Option<u32>,
     direction: Direction,
+    processors: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +69,7 @@ impl Iperf {
     /// As much as goes, for 2 seconds, in one stream from the client to the server.
     pub fn tcp() -> Self {
         let (protocol, direction) = (Protocol::Tcp, Direction::FromClient);
-        Iperf { protocol, seconds: 2, streams: 1, payload: None, direction }
+        Iperf { protocol, seconds: 2, streams: 1, payload: None, direction, processors: Vec::new() }
     }
 
     /// So many bits a second, for 2 seconds, from the client to the server.
@@ -104,20 +105,33 @@ impl Iperf {
         self
     }
 
+    /// Keeps both sides on these processors; on none in particular, if there are none.
+    #[must_use]
+    pub fn processors(mut self, processors: &[usize]) -> Self {
+        self.processors = processors.to_vec();
+        self
+    }
+
     /// Starts a server at `to` inside of `server`, and a client inside of `client`.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] if they did not reach each other, [`Error::Late`] if it took much longer than it should,
+    /// [`Error::Failed`] or [`Error::Answer`] if they did not reach each other, [`Error::Late`] if it took much longer than it should,
     /// [`Error::NotStarted`] without iperf3.
     pub fn run(self, client: &Namespace, server: &Namespace, to: Ipv4Addr) -> Result<Transfer, Error> {
-        let mut serving = server.spawn(&["iperf3", "--server", "--one-off", "--forceflush"])?;
+        let start = |side: &Namespace, arguments: &[String]| {
+            side.command("iperf3")?.arguments(arguments).processors(&self.processors).spawn()
+        };
+        let mut serving = start(server, &["--server", "--one-off", "--forceflush"].map(String::from))?;
         serving.until("listening", Self::PATIENCE)?;
-        let measuring = client.command("iperf3")?.arguments(&self.arguments(to)).spawn()?;
+        let measuring = start(client, &self.arguments(to))?;
         let line = measuring.line().to_owned();
         let limit = Duration::from_secs(self.seconds.into()) + Self::PATIENCE;
         let answer = measuring.success(limit)?;
-        self.transfer(&answer).map_err(|what| Error::Answer { line, what, answer })
+        let parsed: Value = serde_json::from_str(&answer).unwrap_or_default();
+        // It also ends well without having reached anybody.
+        let answer = parsed["error"].as_str().map(str::to_owned).unwrap_or(answer);
+        self.transfer(&parsed).map_err(|what| Error::Answer { line, what, answer })
     }
 
     fn arguments(&self, to: Ipv4Addr) -> Vec<String> {
@@ -135,8 +149,7 @@ impl Iperf {
     }
 
     /// Finds the figures in iperf3's object, or says what is not there.
-    fn transfer(&self, answer: &str) -> Result<Transfer, &'static str> {
-        let answer: Value = serde_json::from_str(answer).map_err(|_| "JSON object")?;
+    fn transfer(&self, answer: &Value) -> Result<Transfer, &'static str> {
         let end = &answer["end"];
         let rate = |sum: &Value| sum["bits_per_second"].as_f64().ok_or("rate");
         match self.protocol {

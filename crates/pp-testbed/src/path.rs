@@ -144,7 +144,7 @@ impl Path {
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] if the two did not reach each other.
+    /// [`Error::Failed`] or [`Error::Answer`] if the two did not reach each other.
     pub fn iperf(&self, iperf: Iperf) -> Result<Transfer, Error> {
         iperf.run(&self.client, &self.server, self.server_end().address)
     }

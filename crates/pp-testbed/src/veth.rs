@@ -61,7 +61,8 @@ pub enum Offloads {
     /// other end.
     Default,
     /// Every packet is complete, and no longer than the MTU: what a host has to send when the forwarder copies bytes and
-    /// nothing else. An AF_XDP socket passes on neither an open checksum nor the length of segments nor a VLAN tag beside the packet.
+    /// nothing else. An AF_XDP socket passes on neither an open checksum nor the length of segments nor a VLAN tag beside the
+    /// packet. Pings are complete anyway; TCP does not even connect without this.
     Off,
 }
 

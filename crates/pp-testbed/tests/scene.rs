@@ -57,6 +57,14 @@ fn tcp_and_udp_go_through() {
 }
 
 #[test]
+fn a_transfer_that_does_not_begin_says_why() {
+    skip_without_rights!("iperf3");
+    let path = Path::builder().build().unwrap();
+    let error = path.iperf(Iperf::tcp()).unwrap_err().to_string();
+    assert!(error.contains("unable to connect"), "{error}");
+}
+
+#[test]
 fn packets_of_a_host_without_offloads_are_complete_and_short() {
     skip_without_rights!("iperf3");
     // With them they are up to 64 KiB long, so there are fewer of them than segments.
