@@ -23,6 +23,8 @@ pub(crate) struct Sample {
     pub(crate) per_second: f64,
     /// A second of a processor that the forwarder used.
     pub(crate) per_cpu_second: f64,
+    /// What there was to forward in a second of time, if that is known.
+    pub(crate) offered: Option<f64>,
 }
 
 /// Why a round gave nothing.
@@ -80,17 +82,19 @@ fn packets(path: &Path, forwarder: &mut Running, bytes: u16, places: &Places, se
     let generator = path.generate(path.traffic().size(bytes).processor(places.generator()))?;
     ready(forwarder, || Ok(sink.counts()?.packets > 0))?;
     let now = |forwarder: &Running| -> Result<_, Error> {
-        Ok((Instant::now(), forwarder.cpu_time()?, sink.counts()?.packets))
+        Ok((Instant::now(), forwarder.cpu_time()?, sink.counts()?.packets, generator.sent()?))
     };
     thread::sleep(WARM_UP);
-    let (start, cpu_before, before) = now(forwarder)?;
+    let (start, cpu_before, before, sent_before) = now(forwarder)?;
     thread::sleep(Duration::from_secs(seconds.into()));
     if !forwarder.is_running() {
         return Err(Failure::Ended(said(forwarder)));
     }
-    let (end, cpu_after, after) = now(forwarder)?;
+    let (end, cpu_after, after, sent_after) = now(forwarder)?;
     generator.stop()?;
-    sample((after - before) as f64 / 1e3, end - start, cpu_after - cpu_before)
+    let (thousands, sent) = ((after - before) as f64 / 1e3, (sent_after - sent_before) as f64 / 1e3);
+    let offered = Some(sent / (end - start).as_secs_f64());
+    Ok(Sample { offered, ..sample(thousands, end - start, cpu_after - cpu_before)? })
 }
 
 fn tcp(path: &Path, forwarder: &mut Running, places: &Places, seconds: u32) -> Result<Sample, Failure> {
@@ -101,15 +105,15 @@ fn tcp(path: &Path, forwarder: &mut Running, places: &Places, seconds: u32) -> R
     let transfer = path.iperf(Iperf::tcp().seconds(seconds).processors(&places.traffic))?;
     let (took, cpu) = (start.elapsed(), forwarder.cpu_time()? - cpu_before);
     let transferred = transfer.bits_per_second / 1e6 * f64::from(seconds);
-    let Sample { per_cpu_second, .. } = sample(transferred, took, cpu)?;
-    Ok(Sample { per_second: transfer.bits_per_second / 1e6, per_cpu_second })
+    Ok(Sample { per_second: transfer.bits_per_second / 1e6, ..sample(transferred, took, cpu)? })
 }
 
 fn sample(amount: f64, took: Duration, cpu: Duration) -> Result<Sample, Failure> {
     if amount <= 0.0 || cpu.is_zero() {
         return Err(Failure::Nothing);
     }
-    Ok(Sample { per_second: amount / took.as_secs_f64(), per_cpu_second: amount / cpu.as_secs_f64() })
+    let (per_second, per_cpu_second) = (amount / took.as_secs_f64(), amount / cpu.as_secs_f64());
+    Ok(Sample { per_second, per_cpu_second, offered: None })
 }
 
 /// Waits until something comes through.
