@@ -47,9 +47,11 @@ pub struct QueueCounters {
 impl QueueCounters {
     /// Chunks that the kernel holds from this queue.
     pub fn kernel_held(&self) -> usize {
-        // What came back is read first, so that what another thread does meanwhile is rather counted as held.
+        // What came back is read first, so that what another thread does meanwhile is rather counted as held. Nothing keeps a processor from
+        // reading them the other way round: then it looks as if more came back than was given, which is none.
         let back = self.received.get().wrapping_add(self.completed.get());
-        self.given.get().wrapping_add(self.sent.get()).wrapping_sub(back)
+        let held = self.given.get().wrapping_add(self.sent.get()).wrapping_sub(back);
+        if held > usize::MAX / 2 { 0 } else { held }
     }
 
     /// What came from the kernel and made no sense.

@@ -228,7 +228,8 @@ impl<'q> Received<'q> {
             return None;
         };
         self.chunks += 1;
-        if desc.len == 0 || offset + desc.len as usize > page.len() {
+        // The offset lies in the chunk; the length may be any.
+        if desc.len == 0 || desc.len as usize > page.len() - offset {
             self.counters.bad_length.add(1);
             return None; // the page goes back to its pool
         }
