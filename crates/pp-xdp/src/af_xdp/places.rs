@@ -130,3 +130,56 @@ impl core::fmt::Debug for Places {
         f.debug_struct("Places").field("chunks", &self.chunks()).field("held", &self.held().count()).finish()
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    /// Something to stand for a page; nothing follows it here.
+    fn page(number: usize) -> NonNull<Descriptor> {
+        NonNull::without_provenance(core::num::NonZero::new(number * 64).unwrap())
+    }
+
+    #[test]
+    fn a_chunk_comes_back_once_and_only_to_whom_and_by_which_way_it_was_given() {
+        let places = Places::new(4);
+        let (one, other) = (places.tag().unwrap(), places.tag().unwrap());
+        for (way, wrong_way) in [(Way::Receive, Way::Transmit), (Way::Transmit, Way::Receive)] {
+            places.give(2, page(1), one, way);
+            assert_eq!((places.held_at(2), places.held().count()), (Some(page(1)), 1));
+            assert_eq!(places.take(2, one, wrong_way), None);
+            assert_eq!(places.take(2, other, way), None);
+            assert_eq!(places.take(1, one, way), None);
+            assert_eq!(places.take(4, one, way), None, "there are four");
+            assert_eq!(places.take(u32::MAX, one, way), None);
+            assert_eq!(places.take(2, one, way), Some(page(1)));
+            assert_eq!(places.take(2, one, way), None, "a second time");
+            assert_eq!((places.held_at(2), places.held().count()), (None, 0));
+        }
+    }
+
+    #[test]
+    fn an_end_takes_what_its_queue_gave_both_ways_and_nothing_of_another() {
+        let places = Places::new(6);
+        let (ends, stays) = (places.tag().unwrap(), places.tag().unwrap());
+        places.give(0, page(1), ends, Way::Receive);
+        places.give(1, page(2), stays, Way::Receive);
+        places.give(3, page(3), ends, Way::Transmit);
+        places.give(5, page(4), stays, Way::Transmit);
+        assert_eq!(places.take_all(ends).collect::<alloc::vec::Vec<_>>(), [page(1), page(3)]);
+        assert_eq!(places.take_all(ends).count(), 0);
+        assert_eq!(places.held().collect::<alloc::vec::Vec<_>>(), [page(2), page(4)]);
+    }
+
+    #[test]
+    fn no_tag_is_given_twice_and_the_last_one_is_the_last() {
+        let places = Places::new(1);
+        places.next.store(u32::MAX / 2, Ordering::Relaxed);
+        let last = places.tag().unwrap();
+        assert_eq!((places.tag(), places.tag()), (Err(TagsExhausted), Err(TagsExhausted)));
+        // The word has room for both its ways.
+        places.give(0, page(1), last, Way::Transmit);
+        assert_eq!(places.take(0, last, Way::Receive), None);
+        assert_eq!(places.take(0, last, Way::Transmit), Some(page(1)));
+    }
+}

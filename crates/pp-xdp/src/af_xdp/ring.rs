@@ -99,8 +99,9 @@ impl<T: Copy> Producer<T> {
     pub(crate) fn room(&mut self, want: u32) -> Result<u32, Astray> {
         let size = self.memory.size;
         if size - self.written.wrapping_sub(self.consumed) < want {
+            let order = if mutant(Mutant::Named("room found relaxed")) { Ordering::Relaxed } else { Ordering::Acquire };
             // Acquire: pairs with the consumer's Release, which says that it has read what is overwritten now.
-            let consumed = self.memory.load(self.memory.consumer, Ordering::Acquire);
+            let consumed = self.memory.load(self.memory.consumer, order);
             // Only forwards, and not beyond what was published.
             if self.published.wrapping_sub(consumed) > self.published.wrapping_sub(self.consumed) {
                 return Err(Astray);
@@ -147,9 +148,9 @@ impl<T: Copy> Producer<T> {
         self.memory.needs_wakeup()
     }
 
-    /// Shows the consumer a cursor that is wrong by so many entries; for tests.
+    /// Shows the consumer a cursor so many entries beyond all that the ring could hold, until the next publication; for tests.
     pub(crate) fn skew(&mut self, entries: u32) {
-        let wrong = self.published.wrapping_add(entries);
+        let wrong = self.published.wrapping_add(beyond(self.memory.size, entries));
         self.memory.store(self.memory.producer, wrong, Ordering::Release);
     }
 }
@@ -208,16 +209,24 @@ impl<T: Copy> Consumer<T> {
     pub(crate) fn release(&mut self) {
         if self.released != self.read {
             self.released = self.read;
+            let order =
+                if mutant(Mutant::Named("entries given back relaxed")) { Ordering::Relaxed } else { Ordering::Release };
             // Release: pairs with the producer's Acquire; the entries were read before.
-            self.memory.store(self.memory.consumer, self.released, Ordering::Release);
+            self.memory.store(self.memory.consumer, self.released, order);
         }
     }
 
-    /// Shows the producer a cursor that is wrong by so many entries; for tests.
+    /// Shows the producer a cursor so many entries beyond all that it can have written, until the next release; for tests.
     pub(crate) fn skew(&mut self, entries: u32) {
-        let wrong = self.released.wrapping_add(entries);
+        let wrong = self.released.wrapping_add(beyond(self.memory.size, entries));
         self.memory.store(self.memory.consumer, wrong, Ordering::Release);
     }
+}
+
+/// How far ahead of its place a cursor is nowhere that the other side could take for one, whatever that has done meanwhile: less would have
+/// it use entries that this side is using.
+fn beyond(size: u32, entries: u32) -> u32 {
+    size.saturating_add(entries.max(1)).min(u32::MAX - size)
 }
 
 // === rings of this process ===
@@ -237,10 +246,13 @@ unsafe impl<T: Send> Send for Owned<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Owned<T> {}
 
-/// Both sides of a ring of `size` entries, a power of two, in memory of this process.
+/// Both sides of a ring of `size` entries, a power of two, in memory of this process. Its cursors wrap after the first time round, so that
+/// everything that uses one has seen them wrap.
 pub(crate) fn in_memory<T: Copy + Default + Send + 'static>(size: u32) -> (Producer<T>, Consumer<T>) {
     let entries: Vec<_> = (0..size.next_power_of_two()).map(|_| UnsafeCell::new(T::default())).collect();
-    let [producer, consumer, flags] = [(); 3].map(|()| AtomicU32::new(0));
+    let first = 0u32.wrapping_sub(entries.len() as u32);
+    let [producer, consumer] = [(); 2].map(|()| AtomicU32::new(first));
+    let flags = AtomicU32::new(0);
     let ring = Arc::new(Owned { producer, consumer, flags, entries: entries.into_boxed_slice(), _clock: Clock::new() });
     let side = || RingMemory {
         producer: NonNull::from(&ring.producer),
@@ -272,3 +284,6 @@ impl<T> core::fmt::Debug for Consumer<T> {
         f.debug_struct("Consumer").field("read", &self.read).field("size", &self.memory.size).finish()
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
