@@ -2,15 +2,15 @@
 #![cfg(all(feature = "af-xdp", target_os = "linux"))]
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
-mod foreign;
-mod namespace;
-mod rights;
+#[path = "../common/net/mod.rs"]
+mod net;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use namespace::{Shown, ifindex, in_namespace, ip, shown};
+use net::namespace::{Shown, ifindex, in_namespace, ip, shown};
+use net::{foreign, rights};
 use pp_xdp::af_xdp::{AttachMode, Attached, Filter, FilterError, Packets, ProgramError, RedirectProgram};
 
 fn attach_as(interface: &str, mode: AttachMode, packets: Packets) -> Result<RedirectProgram, ProgramError> {

@@ -1,4 +1,4 @@
-//! A network namespace for each test, with a pair of interfaces: it is gone when the test's thread is.
+//! A network namespace for each test: it is gone when the test's thread is.
 
 use std::process::Command;
 use std::thread;
@@ -17,15 +17,22 @@ pub(crate) enum Shown {
 /// Runs a test in a namespace with the interfaces `left` and `right`, which are each other's peers. Skips it, and says so,
 /// without the rights or without `ip`.
 pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    in_bare_namespace(|| {
+        ip("link add left type veth peer name right");
+        ip("link set left up");
+        ip("link set right up");
+        test();
+    });
+}
+
+/// The same with no interface but `lo`.
+pub(crate) fn in_bare_namespace(test: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(|| {
         if let Err(reason) = enter() {
             eprintln!("SKIPPED: {reason}");
             return;
         }
         ip("link set lo up");
-        ip("link add left type veth peer name right");
-        ip("link set left up");
-        ip("link set right up");
         test();
     });
     if let Err(panic) = thread.join() {
