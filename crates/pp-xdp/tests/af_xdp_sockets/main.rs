@@ -5,6 +5,7 @@
 //! | [`matrix`], [`rows`] | the combinations |
 //! | [`moving`] | that packets move; waiting for them |
 //! | [`programs`] | whose packets come in |
+//! | [`refusals`] | what cannot be opened, in which words |
 #![cfg(all(feature = "af-xdp", target_os = "linux"))]
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
@@ -19,6 +20,7 @@ mod matrix;
 mod memory;
 mod moving;
 mod programs;
+mod refusals;
 mod rows;
 mod scene;
 mod wire;

@@ -1,0 +1,255 @@
+//! What is refused, in which words, and that nothing is left of it: the same queue opens afterwards.
+
+use core::time::Duration;
+use std::time::Instant;
+
+use pp_core::{PagePool, RegionMemory};
+use pp_provider_buddy::Buddy;
+use pp_xdp::af_xdp::{Buffers, Interface, OpenError, QueueConfig, RedirectProgram, Umem, XskQueue};
+
+use crate::net::namespace::{Shown, in_bare_namespace, ip, shown};
+use crate::net::rights;
+use crate::scene::{self, SOON, all_home};
+
+/// A UMEM with a pool, and what has to be at home in the end.
+struct Memory {
+    buddy: Buddy,
+    umem: Umem,
+    pool: PagePool,
+}
+
+impl Memory {
+    fn new() -> Self {
+        let buddy = Buddy::anonymous(1 << 20).unwrap();
+        let (umem, pool) = (Umem::new(&buddy).unwrap(), scene::pool(&buddy, "refused"));
+        Memory { buddy, umem, pool }
+    }
+
+    fn open(&mut self, name: &str, config: &QueueConfig) -> Result<XskQueue, OpenError> {
+        XskQueue::open(&self.umem, &mut self.pool, &Interface::by_name(name)?, config)
+    }
+
+    /// Fails in these words, and leaves nothing.
+    #[track_caller]
+    fn refuses(&mut self, name: &str, config: &QueueConfig, sentence: &str) -> OpenError {
+        let before = (self.umem.kernel_held(&self.pool.handle()), self.pool.stats().in_use());
+        let error = self.open(name, config).map(|queue| queue.modes()).unwrap_err();
+        assert_eq!(error.to_string(), sentence, "{error:?}");
+        assert_eq!((self.umem.kernel_held(&self.pool.handle()), self.pool.stats().in_use()), before, "held still");
+        error
+    }
+
+    /// What was asked for wrongly can be asked for rightly.
+    #[track_caller]
+    fn opens(&mut self, name: &str) {
+        let queue = self.open(name, &config()).unwrap();
+        queue.close().wait(SOON).expect("quiet soon");
+        assert_eq!(self.pool.stats().in_use(), 0);
+    }
+
+    fn end(self) {
+        let Memory { buddy, umem, pool } = self;
+        drop((umem, pool));
+        all_home(&buddy);
+    }
+}
+
+fn config() -> QueueConfig {
+    QueueConfig { entries: 64, ..QueueConfig::default() }
+}
+
+/// Does not wait for a queue that is in use.
+fn impatient() -> QueueConfig {
+    QueueConfig { patience: Duration::ZERO, ..config() }
+}
+
+#[test]
+fn no_such_interface() {
+    in_bare_namespace(|| {
+        const GONE: &str = "there is no interface `f0` here; `ip link` lists those that there are";
+        let mut memory = Memory::new();
+        assert_eq!(Interface::by_name("f0").unwrap_err().to_string(), GONE);
+        for name in ["", "a name that no interface can have", "nul\0", "ä"] {
+            let error = Interface::by_name(name).unwrap_err();
+            assert_eq!(error, OpenError::NoInterface { name: name.into() });
+        }
+        scene::make(1500, 1);
+        // Found, and gone before it is opened.
+        let f0 = Interface::by_name("f0").unwrap();
+        ip("link del dev f0");
+        let error = XskQueue::open(&memory.umem, &mut memory.pool, &f0, &config()).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), GONE);
+        assert_eq!((f0.mtu().unwrap_err().to_string(), f0.queues()), (GONE.into(), None));
+        assert_eq!(memory.pool.stats().in_use(), 0);
+        memory.opens("f1");
+        memory.end();
+    });
+}
+
+#[test]
+fn a_queue_in_use() {
+    const IN_USE: &str = "queue 0 of `f0` is in use by another AF_XDP socket; end what has it (ss --xdp -p)";
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        let (mut theirs, mut ours) = (Memory::new(), Memory::new());
+        let queue = theirs.open("f0", &config()).unwrap();
+        let error = ours.refuses("f0", &impatient(), IN_USE);
+        assert_eq!(error, OpenError::InUse { interface: "f0".into(), queue: 0 });
+        // It was waited for.
+        let begun = Instant::now();
+        let patience = Duration::from_millis(100);
+        ours.refuses("f0", &QueueConfig { patience, ..config() }, IN_USE);
+        assert!(begun.elapsed() >= patience);
+        // Of the same UMEM, where the kernel would share the queue.
+        theirs.refuses("f0", &config(), IN_USE);
+        // A second socket of ours is no help.
+        let other = ours.open("f1", &config()).unwrap();
+        ours.refuses("f0", &impatient(), IN_USE);
+
+        queue.close().wait(SOON).expect("quiet soon");
+        other.close().wait(SOON).expect("quiet soon");
+        theirs.opens("f0");
+        theirs.end();
+        ours.end();
+    });
+}
+
+#[test]
+fn what_a_configuration_cannot_be() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        let mut memory = Memory::new();
+        for entries in [0, 1, 3, 100, 65536, u32::MAX] {
+            let words = format!("rings of {entries} entries are not possible; use a power of two from 2 to 32768");
+            memory.refuses("f0", &QueueConfig { entries, ..config() }, &words);
+        }
+        for entries in [2, 32768] {
+            let queue = memory.open("f0", &QueueConfig { entries, ..config() }).unwrap();
+            queue.close().wait(SOON).expect("quiet soon");
+        }
+        // The first queue of a UMEM says what packets are for all of them.
+        let first = memory.open("f1", &config()).unwrap();
+        memory.refuses(
+            "f0",
+            &QueueConfig { buffers: Buffers::Several, ..config() },
+            "packets of several chunks are not possible on `f0`: they need Linux 6.6, and the UMEM's first queue opened for \
+             them too",
+        );
+        first.close().wait(SOON).expect("quiet soon");
+
+        let mut stranger = Memory::new();
+        core::mem::swap(&mut stranger.pool, &mut memory.pool);
+        memory.refuses(
+            "f0",
+            &config(),
+            "the queue can't be filled: the pool's pages are not chunks of the queue's UMEM; build the pool on the provider \
+             that the UMEM was made of",
+        );
+        core::mem::swap(&mut stranger.pool, &mut memory.pool);
+        memory.opens("f0");
+        memory.end();
+        stranger.end();
+    });
+}
+
+/// Mapped memory of the test's own.
+struct Mapped(*mut u8, usize);
+
+impl Mapped {
+    fn new(bytes: usize, protection: i32) -> Self {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: the system chooses addresses that nobody uses.
+        let base = unsafe { libc::mmap(core::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+        assert_ne!(base, libc::MAP_FAILED);
+        Mapped(base.cast(), bytes)
+    }
+}
+
+// SAFETY: the mapping is this value's own.
+unsafe impl Send for Mapped {}
+// SAFETY: as above.
+unsafe impl Sync for Mapped {}
+// SAFETY: mapped and unmoved until the drop. It can't be touched, and the test touches no page.
+unsafe impl RegionMemory for Mapped {
+    fn base(&self) -> *mut u8 {
+        self.0
+    }
+    fn bytes(&self) -> usize {
+        self.1
+    }
+}
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: from `mmap`, with this length.
+        unsafe { libc::munmap(self.0.cast(), self.1) };
+    }
+}
+
+#[test]
+fn memory_that_the_kernel_cannot_reach() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        for protection in [libc::PROT_NONE, libc::PROT_READ] {
+            // SAFETY: nobody else has it.
+            let buddy = unsafe { Buddy::builder().exclusive_memory(Mapped::new(1 << 20, protection)) }.build().unwrap();
+            let (umem, pool) = (Umem::new(&buddy).unwrap(), scene::pool(&buddy, "refused"));
+            let mut memory = Memory { buddy, umem, pool };
+            memory.refuses(
+                "f0",
+                &config(),
+                "the kernel can't use the UMEM's memory; use ordinary, memfd or huge pages that may be read and written",
+            );
+            memory.end();
+        }
+        let mut memory = Memory::new();
+        memory.opens("f0");
+        memory.end();
+    });
+}
+
+#[test]
+fn no_rights() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        let mut memory = Memory::new();
+        std::thread::scope(|scope| {
+            let without = scope.spawn(|| {
+                rights::keep(&[rights::CAP_NET_ADMIN, rights::CAP_BPF]);
+                memory.refuses(
+                    "f0",
+                    &config(),
+                    "no right to open AF_XDP sockets, which takes CAP_NET_RAW; run as root, or grant it: setcap \
+                     cap_net_raw,cap_net_admin,cap_bpf+ep PROGRAM",
+                )
+            });
+            assert_eq!(without.join().unwrap(), OpenError::NotPermitted);
+        });
+        memory.opens("f0");
+        // This one right does for the socket; not for the program.
+        std::thread::scope(|scope| {
+            let raw = scope.spawn(|| {
+                rights::keep(&[rights::CAP_NET_RAW]);
+                memory.opens("f0");
+                let index = Interface::by_name("f0").unwrap().index();
+                let program = RedirectProgram::attach(
+                    index,
+                    pp_xdp::af_xdp::AttachMode::Best,
+                    &pp_xdp::af_xdp::Filter::new(),
+                    pp_xdp::af_xdp::Packets::Whole,
+                    1,
+                );
+                assert_eq!(
+                    program.unwrap_err().to_string(),
+                    "bpf(BPF_MAP_CREATE) is not permitted: a program at an interface needs CAP_NET_ADMIN and CAP_BPF, and not \
+                     only in a user namespace; run as root, or once `setcap cap_net_admin,cap_net_raw,cap_bpf+ep FILE` (before \
+                     Linux 5.11 a larger RLIMIT_MEMLOCK as well)"
+                );
+                memory.opens("f0");
+            });
+            raw.join().unwrap();
+        });
+        assert_eq!(shown("f0"), Shown::Nowhere);
+        memory.opens("f0");
+        memory.end();
+    });
+}
