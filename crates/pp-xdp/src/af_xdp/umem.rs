@@ -256,14 +256,14 @@ impl UmemBuilder {
         if base.is_null() {
             return Err(UmemError::NoAddress);
         }
-        let base = base.addr();
-        if !base.is_multiple_of(MAX_CHUNK_BYTES as usize) {
-            return Err(UmemError::Alignment { base });
-        }
         let whole = u32::try_from(unit_bytes).unwrap_or(u32::MAX);
         let (layout, chunk_bytes) = unaligned.map_or((ChunkLayout::Aligned, whole), |b| (ChunkLayout::Unaligned, b));
         if !(MIN_CHUNK_BYTES..=MAX_CHUNK_BYTES.min(whole)).contains(&chunk_bytes) {
             return Err(UmemError::ChunkBytes { chunk_bytes, unit_bytes });
+        }
+        let base = base.addr();
+        if !base.is_multiple_of(MAX_CHUNK_BYTES as usize) {
+            return Err(UmemError::Alignment { base });
         }
         if u64::from(headroom) + XDP_PACKET_HEADROOM as u64 >= u64::from(chunk_bytes) {
             return Err(UmemError::Headroom { headroom, chunk_bytes });

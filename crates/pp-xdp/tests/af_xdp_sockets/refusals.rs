@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use pp_core::{PagePool, RegionMemory};
 use pp_provider_buddy::Buddy;
-use pp_xdp::af_xdp::{Buffers, Interface, OpenError, QueueConfig, RedirectProgram, Umem, XskQueue};
+use pp_xdp::af_xdp::{Buffers, Interface, OpenError, QueueConfig, RedirectProgram, Umem, UmemError, XskQueue};
 
 use crate::net::namespace::{Shown, in_bare_namespace, ip, shown};
 use crate::net::rights;
@@ -150,6 +150,31 @@ fn what_a_configuration_cannot_be() {
         memory.end();
         stranger.end();
     });
+}
+
+/// The kernel would refuse them; so it is not asked.
+#[test]
+fn chunks_that_are_not_possible() {
+    let buddy = |unit_bytes| Buddy::builder().unit_bytes(unit_bytes).anonymous(1 << 20).build().unwrap();
+    let sentence = |chunk_bytes: u32, unit_bytes: usize| {
+        format!(
+            "chunks of {chunk_bytes} bytes are not possible in units of {unit_bytes}; the kernel takes aligned chunks of 2048 or \
+             4096, as long as the unit, and unaligned ones of any length from 2048 to 4096 that fits it"
+        )
+    };
+    for unit_bytes in [8192, 65536] {
+        let error = Umem::new(buddy(unit_bytes)).unwrap_err();
+        assert_eq!(error, UmemError::ChunkBytes { chunk_bytes: unit_bytes as u32, unit_bytes });
+        assert_eq!(error.to_string(), sentence(unit_bytes as u32, unit_bytes));
+    }
+    for (chunk_bytes, unit_bytes) in [(1024, 2048), (2047, 4096), (4097, 4096), (8192, 8192), (3000, 2048), (0, 4096)] {
+        let error = Umem::builder(buddy(unit_bytes)).unaligned(chunk_bytes).build().unwrap_err();
+        assert_eq!(error.to_string(), sentence(chunk_bytes, unit_bytes));
+    }
+    // Units that no buddy has.
+    let units = pp_core::Home::new(pp_core::doc::Heap::new(1024, 16));
+    assert_eq!(Umem::new(units).unwrap_err().to_string(), sentence(1024, 1024));
+    assert!(Buddy::builder().unit_bytes(3000).anonymous(1 << 20).build().is_err());
 }
 
 /// Mapped memory of the test's own.
