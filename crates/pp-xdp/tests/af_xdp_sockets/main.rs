@@ -15,6 +15,7 @@ mod net;
 use core::num::NonZero;
 use std::sync::LazyLock;
 
+mod child;
 mod heap;
 mod matrix;
 mod memory;

@@ -7,6 +7,7 @@ use pp_core::{PagePool, RegionMemory};
 use pp_provider_buddy::Buddy;
 use pp_xdp::af_xdp::{Buffers, Interface, OpenError, QueueConfig, RedirectProgram, Umem, UmemError, XskQueue};
 
+use crate::child;
 use crate::net::namespace::{Shown, in_bare_namespace, ip, shown};
 use crate::net::rights;
 use crate::scene::{self, SOON, all_home};
@@ -276,5 +277,39 @@ fn no_rights() {
         assert_eq!(shown("f0"), Shown::Nowhere);
         memory.opens("f0");
         memory.end();
+    });
+}
+
+/// The limit is that of a process, so these run in ones of their own.
+#[test]
+fn too_little_memory_may_be_locked() {
+    child::run("refusals::locks_too_much");
+}
+
+#[test]
+#[ignore = "in a process of its own: too_little_memory_may_be_locked"]
+fn locks_too_much() {
+    child::only(|| {
+        in_bare_namespace(|| {
+            scene::make(1500, 1);
+            for limit in [256 << 10, 0] {
+                child::limit_locked_memory(limit);
+                let mut memory = Memory::new();
+                std::thread::scope(|scope| {
+                    let without = scope.spawn(|| {
+                        rights::keep(&[rights::CAP_NET_RAW, rights::CAP_NET_ADMIN]);
+                        let words = format!(
+                            "the UMEM's 1048576 bytes would be locked, and the limit is {limit}; raise it (ulimit -l), run as \
+                             root, or use less memory"
+                        );
+                        memory.refuses("f0", &config(), &words)
+                    });
+                    let limit = Some(limit);
+                    assert_eq!(without.join().unwrap(), OpenError::LockedMemory { bytes: 1 << 20, limit });
+                });
+                memory.opens("f0"); // with CAP_IPC_LOCK there is no limit
+                memory.end();
+            }
+        });
     });
 }

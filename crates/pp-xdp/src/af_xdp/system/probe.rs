@@ -10,6 +10,7 @@ use super::error::OpenError;
 use super::mmap::Mapping;
 use super::socket;
 use crate::af_xdp::binding::Probe;
+use crate::af_xdp::umem::Umem;
 
 /// A second socket that would have the queue. Made when the queue is opened, because whoever closes it may have given up the right to make one
 /// by then.
@@ -21,9 +22,10 @@ pub(crate) struct QueueProbe {
 }
 
 impl QueueProbe {
-    pub(crate) fn new(ifindex: u32, queue: u32) -> Result<Self, OpenError> {
+    /// For a queue that the UMEM is opened on.
+    pub(crate) fn new(umem: &Umem, ifindex: u32, queue: u32) -> Result<Self, OpenError> {
         let fd = socket::socket()?;
-        let memory = socket::tiny(&fd)?;
+        let memory = socket::tiny(&fd, umem)?;
         Ok(QueueProbe { socket: Some((fd, memory)), ifindex, queue })
     }
 }

@@ -107,7 +107,7 @@ impl XskQueue {
         rxq.reg_mem_model(&Registry::new(), model).map_err(OpenError::Register)?;
 
         let tag = umem.places().tag().map_err(|_| OpenError::Exhausted)?;
-        let probe = QueueProbe::new(interface.index(), config.queue)?;
+        let probe = QueueProbe::new(umem, interface.index(), config.queue)?;
         let (unbound, Rings { fill, completion, rx, tx }) = Unbound::new(umem, config)?;
         // Filled before it is bound: drivers take chunks when they are told of the queue, and some don't ask again.
         let counters = Arc::new(QueueCounters::default());

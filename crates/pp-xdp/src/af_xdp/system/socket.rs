@@ -286,11 +286,11 @@ fn wake_error(call: &'static str, error: Errno) -> WakeError {
     }
 }
 
-/// Memory of one chunk for a socket that only tries whether it could be bound.
-pub(crate) fn tiny(fd: &OwnedFd) -> Result<Mapping, OpenError> {
+/// Memory of one chunk for a socket that only tries whether it could be bound where the UMEM was. It counts as locked beside that.
+pub(crate) fn tiny(fd: &OwnedFd, umem: &Umem) -> Result<Mapping, OpenError> {
     let memory = Mapping::anonymous(rustix::param::page_size())?;
     let shape = (memory.addr(), memory.bytes(), memory.bytes() as u32, 0);
-    register(fd, shape, XdpUmemRegFlags::empty()).map_err(OpenError::os("setsockopt(XDP_UMEM_REG)"))?;
+    register(fd, shape, XdpUmemRegFlags::empty()).map_err(|error| refused(error, umem))?;
     sockopt::set_xdp_umem_fill_ring_size(fd, 2).map_err(OpenError::os("setsockopt(XDP_UMEM_FILL_RING)"))?;
     sockopt::set_xdp_umem_completion_ring_size(fd, 2).map_err(OpenError::os("setsockopt(XDP_UMEM_COMPLETION_RING)"))?;
     sockopt::set_xdp_rx_ring_size(fd, 2).map_err(OpenError::os("setsockopt(XDP_RX_RING)"))?;
