@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use pp_core::{PagePool, RegionMemory};
 use pp_provider_buddy::Buddy;
-use pp_xdp::af_xdp::{Buffers, Interface, OpenError, QueueConfig, RedirectProgram, Umem, UmemError, XskQueue};
+use pp_xdp::af_xdp::{
+    Buffers, BusyPoll, Interface, OpenError, QueueConfig, RedirectProgram, Umem, UmemError, XskQueue,
+};
 
 use crate::child;
 use crate::net::namespace::{Shown, in_bare_namespace, ip, shown};
@@ -269,6 +271,13 @@ fn no_rights() {
                     "bpf(BPF_MAP_CREATE) is not permitted: a program at an interface needs CAP_NET_ADMIN and CAP_BPF, and not \
                      only in a user namespace; run as root, or once `setcap cap_net_admin,cap_net_raw,cap_bpf+ep FILE` (before \
                      Linux 5.11 a larger RLIMIT_MEMLOCK as well)"
+                );
+                let busy_poll = Some(BusyPoll { microseconds: 20, budget: 64 });
+                memory.refuses(
+                    "f0",
+                    &QueueConfig { busy_poll, ..config() },
+                    "no right to poll the driver of a queue, which takes CAP_NET_ADMIN; run as root, grant it (setcap \
+                     cap_net_raw,cap_net_admin,cap_bpf+ep PROGRAM), or open the queue without busy polling",
                 );
                 memory.opens("f0");
             });

@@ -24,6 +24,12 @@ pub enum OpenError {
         "no right to open AF_XDP sockets, which takes CAP_NET_RAW; run as root, or grant it: setcap cap_net_raw,cap_net_admin,cap_bpf+ep PROGRAM"
     )]
     NotPermitted,
+    /// The process may not do a driver's work.
+    #[error(
+        "no right to poll the driver of a queue, which takes CAP_NET_ADMIN; run as root, grant it (setcap \
+         cap_net_raw,cap_net_admin,cap_bpf+ep PROGRAM), or open the queue without busy polling"
+    )]
+    BusyPoll,
     /// The kernel has no such sockets.
     #[error("this kernel has no AF_XDP sockets (CONFIG_XDP_SOCKETS); use one that has, 5.11 or newer")]
     NoAfXdp,

@@ -19,7 +19,7 @@ use rustix::net::xdp::{
 };
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 
-use super::config::{BindMode, Bound, Modes, QueueConfig};
+use super::config::{BindMode, Bound, BusyPoll, Modes, QueueConfig};
 use super::error::OpenError;
 use super::interface::Interface;
 use super::mmap::{Mapping, map_ring};
@@ -74,6 +74,9 @@ impl Unbound {
             };
             let memory = (umem.base(), umem.bytes(), umem.chunk_bytes(), umem.headroom());
             register(&fd, memory, flags).map_err(|error| refused(error, umem))?;
+        }
+        if let Some(busy_poll) = config.busy_poll {
+            poll_the_driver(&fd, busy_poll)?;
         }
         let rings = make_rings(fd.as_fd(), config.entries)?;
         Ok((Unbound { fd, sharer }, rings))
@@ -139,15 +142,6 @@ impl Socket {
         if config.bind == BindMode::ZeroCopy && !zero_copy {
             return Err(OpenError::ZeroCopy { interface: interface.name().into() });
         }
-        if let Some(busy_poll) = config.busy_poll {
-            let set = |option, value, call| {
-                sys::set_option(&self.fd, option, value)
-                    .map_err(|error| OpenError::Os { call, code: error.raw_os_error().unwrap_or(0) })
-            };
-            set(SocketOption::PreferBusyPoll, 1, "setsockopt(SO_PREFER_BUSY_POLL)")?;
-            set(SocketOption::BusyPoll, busy_poll.microseconds, "setsockopt(SO_BUSY_POLL)")?;
-            set(SocketOption::BusyPollBudget, busy_poll.budget.into(), "setsockopt(SO_BUSY_POLL_BUDGET)")?;
-        }
         // Newer kernels send the whole ring in a call; on others a call sends 32 and says that there is more.
         let _ = sys::set_option(&self.fd, SocketOption::TxBudget, config.entries);
         let bound = if zero_copy { Bound::ZeroCopy } else { Bound::Copy };
@@ -182,6 +176,19 @@ pub(crate) fn register(
 ) -> Result<(), Errno> {
     let (addr, len) = (base as u64, bytes as u64);
     sockopt::set_xdp_umem_reg(fd, XdpUmemReg { addr, len, chunk_size, headroom, flags, tx_metadata_len: 0 })
+}
+
+/// Has the socket's calls do the driver's work.
+fn poll_the_driver(fd: &OwnedFd, BusyPoll { microseconds, budget }: BusyPoll) -> Result<(), OpenError> {
+    let set = |option, value, call| {
+        sys::set_option(fd, option, value).map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::PERM) => OpenError::BusyPoll,
+            _ => OpenError::Os { call, code: error.raw_os_error().unwrap_or(0) },
+        })
+    };
+    set(SocketOption::PreferBusyPoll, 1, "setsockopt(SO_PREFER_BUSY_POLL)")?;
+    set(SocketOption::BusyPoll, microseconds, "setsockopt(SO_BUSY_POLL)")?;
+    set(SocketOption::BusyPollBudget, budget.into(), "setsockopt(SO_BUSY_POLL_BUDGET)")
 }
 
 /// Makes and maps the four rings of a socket.
