@@ -193,6 +193,11 @@ impl<T: Copy> Consumer<T> {
         Ok(self.produced.wrapping_sub(self.read))
     }
 
+    /// How many entries there are to read as far as is known without looking.
+    pub(crate) fn known(&self) -> u32 {
+        self.produced.wrapping_sub(self.read)
+    }
+
     /// Reads the next entry, if one is [available](Self::available).
     pub(crate) fn read(&mut self) -> Option<T> {
         if self.read == self.produced {

@@ -189,13 +189,11 @@ impl XskRx {
     /// Packets that have come in, as long as there are some and the budget of descriptors lasts.
     pub fn receive(&mut self, budget: usize) -> Received<'_> {
         let budget = u32::try_from(budget).unwrap_or(u32::MAX);
-        let left = match self.ring.available(budget) {
-            Ok(available) => available.min(budget),
-            Err(_) => {
-                self.counters.astray.add(1);
-                0
-            }
-        };
+        let available = self.ring.available(budget).unwrap_or_else(|_| {
+            self.counters.astray.add(1);
+            self.ring.known()
+        });
+        let left = available.min(budget);
         let XskRx { ring, rxq, begun, counters, binding, .. } = self;
         Received { ring, rxq, begun, counters, binding, left, packets: 0, bytes: 0, chunks: 0 }
     }

@@ -84,15 +84,13 @@ impl<T> Read<T> {
         Read { size, entries: VecDeque::new(), known: 0, astray: false }
     }
 
-    /// What the user is told is there.
-    pub(crate) fn available(&mut self) -> Result<usize, Astray> {
-        if self.known == 0 {
-            if self.astray {
-                return Err(Astray);
-            }
+    /// What the user is told is there, who wants so many; and whether it was found astray then.
+    pub(crate) fn available(&mut self, want: usize) -> (usize, bool) {
+        let looks = self.known < want;
+        if looks && !self.astray {
             self.known = self.entries.len();
         }
-        Ok(self.known)
+        (self.known, looks && self.astray)
     }
 
     pub(crate) fn read(&mut self) -> Option<T> {

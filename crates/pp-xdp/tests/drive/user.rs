@@ -58,11 +58,9 @@ impl World {
             self.settle();
         }
         let Some(queue) = &mut self.queues[at] else { return };
-        let mut left = queue.rx.available().unwrap_or_else(|_| {
-            queue.counts.astray += 1;
-            0
-        });
-        left = left.min(budget);
+        let (available, astray) = queue.rx.available(budget);
+        queue.counts.astray += usize::from(astray);
+        let mut left = available.min(budget);
         let mut wanted = Vec::new();
         while left > 0 && wanted.len() < packets {
             left -= 1;
@@ -279,10 +277,8 @@ impl World {
         }
         let Some(queue) = &mut self.queues[at] else { return };
         let budget = how.unwrap_or(AT_ONCE);
-        let available = queue.completion.available().unwrap_or_else(|_| {
-            queue.counts.astray += 1;
-            0
-        });
+        let (available, astray) = queue.completion.available(budget);
+        queue.counts.astray += usize::from(astray);
         let (memory, mut back) = (&mut self.memories[queue.memory], Vec::new());
         for _ in 0..available.min(budget) {
             let addr = queue.completion.read().expect("it is known");
