@@ -90,6 +90,45 @@ fn no_such_interface() {
 }
 
 #[test]
+fn no_such_queue() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        ip("link add wide numrxqueues 4 numtxqueues 2 type veth peer name other numrxqueues 2 numtxqueues 4");
+        ip("link set wide up");
+        let mut memory = Memory::new();
+        let refused = |memory: &mut Memory, name: &str, queue, queues| {
+            let words = format!(
+                "`{name}` has no queue {queue}: it has {queues}, counted from 0; `ethtool -L` changes that where the driver can"
+            );
+            let config = QueueConfig { queue, ..config() };
+            let error = memory.refuses(name, &config, &words);
+            assert_eq!(error, OpenError::NoQueue { interface: name.into(), queue, queues });
+        };
+        refused(&mut memory, "f0", 1, 1);
+        refused(&mut memory, "f0", u32::MAX, 1);
+        assert_eq!(Interface::by_name("wide").unwrap().queues(), Some(4));
+        refused(&mut memory, "wide", 4, 4);
+        // A driver that does not say how many there are.
+        refused(&mut memory, "lo", 1, 1);
+        // The second queue into a UMEM is opened another way.
+        let first = memory.open("f1", &config()).unwrap();
+        refused(&mut memory, "f0", 1, 1);
+        refused(&mut memory, "wide", 5, 4);
+        // This one receives, and there is none to send on; the kernel says nothing of it.
+        let mut last = memory.open("wide", &QueueConfig { queue: 3, ..config() }).unwrap();
+        last.tx.send_bytes(&[0; 60], &mut memory.pool).unwrap();
+        last.tx.flush().unwrap();
+        assert!(last.tx.has_unsent());
+        for queue in [first, last] {
+            queue.close().wait(SOON).expect("quiet soon");
+        }
+        memory.opens("f0");
+        memory.opens("lo");
+        memory.end();
+    });
+}
+
+#[test]
 fn a_queue_in_use() {
     const IN_USE: &str = "queue 0 of `f0` is in use by another AF_XDP socket; end what has it (ss --xdp -p)";
     in_bare_namespace(|| {
