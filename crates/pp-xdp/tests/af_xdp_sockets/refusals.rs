@@ -6,7 +6,7 @@ use std::time::Instant;
 use pp_core::{PagePool, RegionMemory};
 use pp_provider_buddy::Buddy;
 use pp_xdp::af_xdp::{
-    Buffers, BusyPoll, Interface, OpenError, QueueConfig, RedirectProgram, Umem, UmemError, XskQueue,
+    BindMode, Buffers, BusyPoll, Interface, OpenError, QueueConfig, RedirectProgram, Umem, UmemError, XskQueue,
 };
 
 use crate::child;
@@ -153,6 +153,27 @@ fn a_queue_in_use() {
         theirs.opens("f0");
         theirs.end();
         ours.end();
+    });
+}
+
+#[test]
+fn zero_copy_on_a_veth() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        let mut memory = Memory::new();
+        let zero_copy = QueueConfig { bind: BindMode::ZeroCopy, ..config() };
+        let words = |name| format!("the driver of `{name}` has no zero-copy AF_XDP; use copy mode");
+        let error = memory.refuses("f0", &zero_copy, &words("f0"));
+        assert_eq!(error, OpenError::ZeroCopy { interface: "f0".into() });
+        // A second queue gets the mode of the first, which is not what is asked for.
+        let first = memory.open("f1", &config()).unwrap();
+        memory.refuses("f0", &zero_copy, &words("f0"));
+        let second = memory.open("f0", &config()).unwrap();
+        for queue in [first, second] {
+            queue.close().wait(SOON).expect("quiet soon");
+        }
+        memory.opens("f0");
+        memory.end();
     });
 }
 

@@ -92,6 +92,9 @@ impl Unbound {
             if live.iter().filter_map(Weak::upgrade).any(same) {
                 return Err(in_use());
             }
+            if config.bind == BindMode::ZeroCopy && !sharer.is_zero_copy()? {
+                return Err(OpenError::ZeroCopy { interface: interface.name().into() });
+            }
             if config.buffers == Buffers::Several && sharer.buffers == Buffers::One {
                 return Err(OpenError::SeveralBuffers { interface: interface.name().into() });
             }
@@ -136,9 +139,7 @@ impl Unbound {
 impl Socket {
     /// Sets what is set once it is bound, and says what was got.
     pub(crate) fn settle(&self, interface: &Interface, config: &QueueConfig) -> Result<Modes, OpenError> {
-        let zero_copy = sockopt::xdp_options(&self.fd)
-            .map_err(OpenError::os("getsockopt(XDP_OPTIONS)"))?
-            .contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY);
+        let zero_copy = self.is_zero_copy()?;
         if config.bind == BindMode::ZeroCopy && !zero_copy {
             return Err(OpenError::ZeroCopy { interface: interface.name().into() });
         }
@@ -146,6 +147,11 @@ impl Socket {
         let _ = sys::set_option(&self.fd, SocketOption::TxBudget, config.entries);
         let bound = if zero_copy { Bound::ZeroCopy } else { Bound::Copy };
         Ok(Modes { bound, buffers: self.buffers, wakeups: self.wakeups, busy_poll: config.busy_poll })
+    }
+
+    fn is_zero_copy(&self) -> Result<bool, OpenError> {
+        let options = sockopt::xdp_options(&self.fd).map_err(OpenError::os("getsockopt(XDP_OPTIONS)"))?;
+        Ok(options.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY))
     }
 
     pub(crate) fn statistics(&self) -> Result<XdpStatistics, OpenError> {
