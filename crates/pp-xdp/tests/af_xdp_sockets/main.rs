@@ -6,6 +6,7 @@
 //! | [`moving`] | that packets move; waiting for them |
 //! | [`programs`] | whose packets come in |
 //! | [`refusals`] | what cannot be opened, in which words |
+//! | [`trouble`] | interfaces that go, consumers that sleep, sockets that others keep |
 #![cfg(all(feature = "af-xdp", target_os = "linux"))]
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
@@ -24,6 +25,7 @@ mod programs;
 mod refusals;
 mod rows;
 mod scene;
+mod trouble;
 mod wire;
 
 /// The processors that there are for the tests; looked at before any thread is kept to one of them.

@@ -148,7 +148,13 @@ fn a_queue_in_use() {
         let other = ours.open("f1", &config()).unwrap();
         ours.refuses("f0", &impatient(), IN_USE);
 
-        queue.close().wait(SOON).expect("quiet soon");
+        // Somebody waits, and gets it.
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| ours.open("f0", &QueueConfig { patience: SOON, ..config() }).unwrap());
+            std::thread::sleep(Duration::from_millis(20));
+            queue.close().wait(SOON).expect("quiet, or it could not be opened");
+            waiting.join().unwrap().close().wait(SOON).expect("quiet soon");
+        });
         other.close().wait(SOON).expect("quiet soon");
         theirs.opens("f0");
         theirs.end();

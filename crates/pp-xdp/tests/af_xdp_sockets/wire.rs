@@ -59,6 +59,11 @@ impl Wire {
         }
     }
 
+    /// The same where the far end may be down.
+    pub(crate) fn try_send(&self, frame: &[u8]) -> Result<usize, Errno> {
+        send(&self.0, frame, SendFlags::DONTWAIT)
+    }
+
     /// The number of the next frame that has come in, whose bytes are as they were sent.
     pub(crate) fn receive(&self) -> Option<u32> {
         let mut frame = [0; 16 << 10];

@@ -2,6 +2,7 @@
 
 mod config;
 mod error;
+mod given_up;
 mod interface;
 mod mmap;
 mod probe;

@@ -1,5 +1,6 @@
 //! Whether a queue could be bound again: the one sign that nobody has it any more.
 
+use alloc::sync::Arc;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
@@ -7,6 +8,7 @@ use rustix::net;
 use rustix::net::xdp::{SocketAddrXdp, SocketAddrXdpFlags};
 
 use super::error::OpenError;
+use super::given_up::{GivenUp, QueueId};
 use super::mmap::Mapping;
 use super::socket;
 use crate::af_xdp::binding::Probe;
@@ -19,6 +21,8 @@ pub(crate) struct QueueProbe {
     socket: Option<(OwnedFd, Mapping)>,
     ifindex: u32,
     queue: u32,
+    /// Once the queue is given up.
+    given_up: Option<Arc<GivenUp>>,
 }
 
 impl QueueProbe {
@@ -26,7 +30,13 @@ impl QueueProbe {
     pub(crate) fn new(umem: &Umem, ifindex: u32, queue: u32) -> Result<Self, OpenError> {
         let fd = socket::socket()?;
         let memory = socket::tiny(&fd, umem)?;
-        Ok(QueueProbe { socket: Some((fd, memory)), ifindex, queue })
+        Ok(QueueProbe { socket: Some((fd, memory)), ifindex, queue, given_up: None })
+    }
+
+    /// The queue's socket is about to be closed.
+    pub(crate) fn give_up(&mut self) {
+        let id = self.socket.as_ref().map(|(fd, _)| QueueId::new(fd, self.ifindex, self.queue));
+        self.given_up = id.map(GivenUp::new);
     }
 }
 
@@ -38,8 +48,8 @@ impl Probe for QueueProbe {
             Ok(()) => true,
             // The interface, or the queue, is gone, and took all its sockets with it.
             Err(Errno::NODEV | Errno::NXIO | Errno::INVAL) => true,
-            // Somebody has it: ours still, or another by now, which can't be told apart.
-            Err(_) => false,
+            // Somebody has it: ours still, a successor in this process, or one in another, which can't be told from ours.
+            Err(_) => self.given_up.as_ref().is_some_and(|queue| queue.is_quiet()),
         };
         if quiet {
             self.socket = None;

@@ -21,6 +21,7 @@ use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, Socket
 
 use super::config::{BindMode, Bound, BusyPoll, Modes, QueueConfig};
 use super::error::OpenError;
+use super::given_up::{self, QueueId};
 use super::interface::Interface;
 use super::mmap::{Mapping, map_ring};
 use super::probe::QueueProbe;
@@ -35,8 +36,7 @@ use crate::af_xdp::umem::Umem;
 #[derive(Debug)]
 pub(crate) struct Socket {
     fd: OwnedFd,
-    ifindex: u32,
-    queue: u32,
+    id: QueueId,
     buffers: Buffers,
     wakeups: Wakeups,
 }
@@ -85,10 +85,11 @@ impl Unbound {
     /// Binds it, waiting for a queue that is not quiet yet for as long as the configuration says.
     pub(crate) fn bind(self, umem: &Umem, interface: &Interface, config: &QueueConfig) -> Result<Socket, OpenError> {
         let (ifindex, queue) = (interface.index(), config.queue);
+        let id = QueueId::new(&self.fd, ifindex, queue);
         let in_use = || OpenError::InUse { interface: interface.name().into(), queue };
         if let Some(sharer) = &self.sharer {
             let live = umem.sharers().lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let same = |other: Arc<Socket>| (other.ifindex, other.queue) == (ifindex, queue);
+            let same = |other: Arc<Socket>| other.id == id;
             if live.iter().filter_map(Weak::upgrade).any(same) {
                 return Err(in_use());
             }
@@ -110,9 +111,10 @@ impl Unbound {
                 Err(error) => return Err(refused_bind(error, interface, config)),
             }
         }
+        given_up::succeeded(id);
         let (buffers, wakeups) =
             self.sharer.as_ref().map_or((config.buffers, config.wakeups), |sharer| (sharer.buffers, sharer.wakeups));
-        Ok(Socket { fd: self.fd, ifindex, queue, buffers, wakeups })
+        Ok(Socket { fd: self.fd, id, buffers, wakeups })
     }
 
     fn try_bind(&self, ifindex: u32, queue: u32, config: &QueueConfig) -> Result<(), Errno> {
@@ -285,6 +287,7 @@ impl Driver for SocketDriver {
     }
 
     fn close(mut self: Box<Self>) -> Box<dyn Probe> {
+        self.probe.give_up();
         // The last of them, unless a queue is being opened into the UMEM at this moment: then a moment later.
         self.socket = None;
         Box::new(self.probe)

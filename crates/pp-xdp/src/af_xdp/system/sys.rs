@@ -41,6 +41,18 @@ pub(crate) fn set_option(socket: impl AsFd, option: SocketOption, value: u32) ->
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// `SO_NETNS_COOKIE`, Linux 5.14.
+const NAMESPACE: c_int = 71;
+
+/// The number of a socket's network namespace, which no other has had since the system was started.
+pub(crate) fn namespace(socket: impl AsFd) -> io::Result<u64> {
+    let (mut number, mut len) = (0_u64, size_of::<u64>() as libc::socklen_t);
+    let (level, value) = (libc::SOL_SOCKET, (&raw mut number).cast::<c_void>());
+    // SAFETY: writes a number of 64 bits at most, which has its place, and its length.
+    let result = unsafe { libc::getsockopt(socket.as_fd().as_raw_fd(), level, NAMESPACE, value, &raw mut len) };
+    if result == 0 { Ok(number) } else { Err(io::Error::last_os_error()) }
+}
+
 /// `SIOCGIFMTU`.
 const GET_MTU: c_ulong = 0x8921;
 /// `SIOCETHTOOL`.

@@ -1,0 +1,273 @@
+//! Interfaces that go, a consumer that sleeps, somebody who keeps the socket: no page is lost in any of it.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use pp_provider_buddy::Buddy;
+use pp_xdp::af_xdp::{AttachMode, Interface, QueueConfig, SendError, Umem, WakeError, XskQueue};
+
+use crate::net::namespace::{in_bare_namespace, ip};
+use crate::scene::{self, Port, SOON, Setup, all_home, arrive, forward};
+use crate::wire::{Wire, frame};
+
+const MODES: [AttachMode; 2] = [AttachMode::Generic, AttachMode::Native];
+
+fn memory() -> (Buddy, Umem) {
+    let buddy = Buddy::anonymous(4 << 20).unwrap();
+    let umem = Umem::new(&buddy).unwrap();
+    (buddy, umem)
+}
+
+fn soon(what: &str, mut is: impl FnMut() -> bool) {
+    let patience = Instant::now() + SOON;
+    while !is() {
+        assert!(Instant::now() < patience, "not yet: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Nobody waits for the first queue to be quiet. It has to be, for the second one to be opened, and its pages come back while that is open.
+#[test]
+fn opened_again_at_once() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        let ((buddy, umem), (other_buddy, other_umem)) = (memory(), memory());
+        let interface = Interface::by_name("f0").unwrap();
+        let config = QueueConfig { entries: 64, patience: SOON, ..QueueConfig::default() };
+        let mut pools = [scene::pool(&buddy, "ours"), scene::pool(&other_buddy, "other")];
+        let mut open = |turn: usize| {
+            let umem = [&umem, &other_umem][turn / 2 % 2];
+            XskQueue::open(umem, &mut pools[turn / 2 % 2], &interface, &config).unwrap()
+        };
+        let mut queue = open(0);
+        for turn in 1..12 {
+            drop(queue);
+            queue = open(turn);
+        }
+        let in_use = |pools: &[pp_core::PagePool]| pools.iter().map(|pool| pool.stats().in_use()).sum::<usize>();
+        soon("only the last queue has pages", || in_use(&pools) == 64);
+        queue.close().wait(SOON).expect("quiet soon");
+        assert_eq!(in_use(&pools), 0);
+        drop(pools);
+        all_home(&buddy);
+        all_home(&other_buddy);
+    });
+}
+
+#[test]
+fn down_and_up_under_traffic() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        for attach in MODES {
+            let (buddy, umem) = memory();
+            let setup = Setup { attach, ..Setup::default() };
+            let (mut f0, mut f1) = (Port::open("f0", &umem, &buddy, &setup), Port::open("f1", &umem, &buddy, &setup));
+            let (a, b) = (Wire::open("a0"), Wire::open("b0"));
+            let traffic = |f0: &mut Port, f1: &mut Port| {
+                (0..30).for_each(|number| a.send(&frame(number, 500)));
+                arrive(&b, 0..30, || forward(f0, f1));
+            };
+            traffic(&mut f0, &mut f1);
+
+            // Sending, to an interface that is down.
+            ip("link set f1 down");
+            (0..10).for_each(|number| a.send(&frame(number, 500)));
+            soon("all came in", || {
+                for packet in f0.queues[0].rx.receive(64) {
+                    f1.queues[0].tx.send(packet).map_err(|refused| refused.reason).unwrap();
+                }
+                f0.queues[0].counters().packets_in.get() == 40
+            });
+            assert_eq!(f1.queues[0].tx.flush(), Err(WakeError::Down));
+            assert_eq!(
+                f1.queues[0].tx.flush().unwrap_err().to_string(),
+                "the interface is down; bring it up (ip link set IFACE up), or wait until somebody does"
+            );
+            assert!(f1.queues[0].tx.has_unsent());
+            assert!(!f1.queues[0].wait(Some(Duration::from_millis(20))).unwrap());
+            ip("link set f1 up");
+            arrive(&b, 0..10, || forward(&mut f0, &mut f1));
+
+            // Receiving, from one that goes down and comes up while packets come.
+            for _ in 0..5 {
+                (0..10).for_each(|_| send_and_forget(&a));
+                ip("link set f0 down");
+                (0..10).for_each(|_| send_and_forget(&a));
+                ip("link set f0 up");
+                (0..10).for_each(|_| send_and_forget(&a));
+                forward(&mut f0, &mut f1);
+            }
+            // Some came through, some did not; none of that is left behind.
+            let mut idle = 0;
+            while idle < 20 {
+                std::thread::sleep(Duration::from_millis(1));
+                idle = if forward(&mut f0, &mut f1) == 0 && b.receive().is_none() { idle + 1 } else { 0 };
+            }
+            traffic(&mut f0, &mut f1);
+            f1.complete_all();
+            assert_eq!(f0.pool.stats().in_use(), f0.held());
+            assert_eq!(f0.held(), 64);
+            assert_eq!((f0.queues[0].counters().nonsense(), f1.queues[0].counters().nonsense()), (0, 0));
+            scene::close([f0, f1]);
+            all_home(&buddy);
+        }
+    });
+}
+
+/// A frame that the far end may not take.
+fn send_and_forget(wire: &Wire) {
+    let _ = wire.try_send(&frame(0, 500));
+}
+
+/// For seconds nobody looks at the rings, and packets come all the time.
+#[test]
+fn a_consumer_that_sleeps() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        for attach in MODES {
+            let (buddy, umem) = memory();
+            let setup = Setup { attach, ..Setup::default() };
+            let (mut f0, mut f1) = (Port::open("f0", &umem, &buddy, &setup), Port::open("f1", &umem, &buddy, &setup));
+            let (a, b) = (Wire::open("a0"), Wire::open("b0"));
+            let (begun, mut sent) = (Instant::now(), 0);
+            while begun.elapsed() < Duration::from_secs(2) {
+                for _ in 0..8 {
+                    a.send(&frame(sent, 60 + sent as usize % 1400));
+                    sent += 1;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let lost = |port: &Port| {
+                let statistics = port.statistics();
+                assert_eq!((statistics.rx_invalid_descs, statistics.tx_invalid_descs), (0, 0));
+                // As often as a chunk was missing.
+                assert!(statistics.rx_fill_ring_empty > 0, "{statistics:?}");
+                statistics.rx_dropped + statistics.rx_ring_full
+            };
+            soon("all are counted", || lost(&f0) + 64 == u64::from(sent));
+            assert_eq!((f0.held(), f0.pool.stats().in_use()), (64, 64));
+
+            // It goes on with the 64 first ones, and nothing is lost from there on.
+            arrive(&b, 0..64, || forward(&mut f0, &mut f1));
+            for burst in 0..20 {
+                let numbers = sent + burst * 16..sent + (burst + 1) * 16;
+                numbers.clone().for_each(|number| a.send(&frame(number, 1000)));
+                arrive(&b, numbers, || forward(&mut f0, &mut f1));
+            }
+            assert_eq!(lost(&f0) + 64, u64::from(sent));
+            f1.complete_all();
+            assert_eq!((f0.held(), f0.pool.stats().in_use()), (64, 64));
+            scene::close([f0, f1]);
+            all_home(&buddy);
+        }
+    });
+}
+
+/// Nobody takes completions: the rings fill up, say so, and go on where they stopped.
+#[test]
+fn a_sender_that_does_not_look() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        let (buddy, umem) = memory();
+        let mut f1 = Port::open("f1", &umem, &buddy, &Setup::default());
+        let b = Wire::open("b0");
+        let (mut numbers, mut refused) = (0, 0);
+        while refused < 50 {
+            match f1.queues[0].tx.send_bytes(&frame(numbers, 300), &mut f1.pool) {
+                Ok(()) => numbers += 1,
+                Err(error) => {
+                    assert_eq!(error, SendError::Full);
+                    assert_eq!(
+                        error.to_string(),
+                        "the transmit ring is full; flush it and try again, or drop the packet"
+                    );
+                    refused += 1;
+                }
+            }
+            f1.queues[0].tx.flush().unwrap();
+        }
+        // As many are completed as that ring holds, and as many wait in the other.
+        assert_eq!(numbers, 128);
+        assert_eq!((f1.held(), f1.pool.stats().in_use()), (64 + 128, 64 + 128));
+        assert!(f1.queues[0].tx.has_unsent());
+        arrive(&b, 0..numbers, || {
+            let completed = f1.queues[0].tx.complete_into(&mut f1.pool);
+            f1.queues[0].tx.flush().unwrap();
+            completed
+        });
+        f1.complete_all();
+        f1.close();
+        all_home(&buddy);
+    });
+}
+
+/// By a descriptor that somebody else has, and by a forked child that has never heard of it.
+#[test]
+fn somebody_keeps_the_socket() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        for by_fork in [false, true] {
+            let (buddy, umem) = memory();
+            let mut f0 = Port::open("f0", &umem, &buddy, &Setup::default());
+            let a = Wire::open("a0");
+            let queue = f0.queues.pop().unwrap();
+            let (kept, child) = if by_fork {
+                // SAFETY: the child waits for its end and does nothing else.
+                let child = unsafe { libc::fork() };
+                if child == 0 {
+                    loop {
+                        // SAFETY: has no arguments.
+                        unsafe { libc::pause() };
+                    }
+                }
+                assert!(child > 0);
+                (None, Some(child))
+            } else {
+                (Some(queue.as_fd().try_clone_to_owned().unwrap()), None)
+            };
+            let mut closing = queue.close().wait(Duration::from_millis(200)).expect_err("somebody has it still");
+            assert_eq!((f0.held(), f0.pool.stats().in_use()), (64, 64));
+            // The kernel goes on writing to chunks that are its own.
+            (0..100).for_each(|number| a.send(&frame(number, 1000)));
+            assert!(!closing.is_quiet());
+            assert_eq!(f0.held(), 64);
+
+            drop(kept);
+            if let Some(child) = child {
+                // SAFETY: the child is this test's, and has not been waited for.
+                let gone =
+                    unsafe { (libc::kill(child, libc::SIGKILL), libc::waitpid(child, core::ptr::null_mut(), 0)) };
+                assert_eq!(gone, (0, child));
+            }
+            closing.wait(SOON).expect("quiet soon");
+            assert_eq!((f0.held(), f0.pool.stats().in_use()), (0, 0));
+            f0.close();
+            all_home(&buddy);
+        }
+    });
+}
+
+/// Whatever is dropped first.
+#[test]
+fn any_order_of_the_end() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
+            let (buddy, umem) = memory();
+            let Port { umem: its, pool, mut queues, program } = Port::open("f0", &umem, &buddy, &Setup::default());
+            let a = Wire::open("a0");
+            (0..10).for_each(|number| a.send(&frame(number, 1000)));
+            let packets: Vec<_> = queues[0].rx.receive(5).map(|packet| packet.into_packet()).collect();
+            drop((its, umem));
+            let mut parts = [
+                Some(Box::new(pool) as Box<dyn core::any::Any>),
+                Some(Box::new(queues)),
+                Some(Box::new(program)),
+                Some(Box::new(packets)),
+            ];
+            order.into_iter().for_each(|part: usize| drop(parts[part].take()));
+            soon("all pages are home", || buddy.free_units() == buddy.total_units());
+            all_home(&buddy);
+        }
+    });
+}
