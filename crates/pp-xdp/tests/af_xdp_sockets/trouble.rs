@@ -55,6 +55,62 @@ fn opened_again_at_once() {
 }
 
 #[test]
+fn an_interface_that_is_deleted() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        for attach in MODES {
+            let (buddy, umem) = memory();
+            let setup = Setup { attach, ..Setup::default() };
+            let (mut f0, mut f1) = (Port::open("f0", &umem, &buddy, &setup), Port::open("f1", &umem, &buddy, &setup));
+            let (a, b) = (Wire::open("a0"), Wire::open("b0"));
+            (0..20).for_each(|number| a.send(&frame(number, 500)));
+            arrive(&b, 0..10, || {
+                let packets: Vec<_> = f0.queues[0].rx.receive(10).map(|packet| packet.into_packet()).collect();
+                packets.into_iter().for_each(|packet| f1.queues[0].tx.send(packet).map_err(drop).unwrap());
+                f1.queues[0].tx.flush().unwrap();
+                0
+            });
+            // Some received, some in rings, some sent and not completed.
+            assert!(f0.queues[0].wait(Some(SOON)).unwrap());
+            let kept: Vec<_> = f0.queues[0].rx.receive(3).map(|packet| packet.into_packet()).collect();
+            for number in 0..3 {
+                f0.queues[0].tx.send_bytes(&frame(number, 80), &mut f0.pool).unwrap();
+            }
+            ip("link del dev a0");
+
+            let words = "the interface is gone; close the queue";
+            assert_eq!(f0.queues[0].tx.flush(), Err(WakeError::Gone));
+            assert_eq!(f0.queues[0].tx.flush().unwrap_err().to_string(), words);
+            assert_eq!(f0.queues[0].rx.wake(), Err(WakeError::Gone));
+            let begun = Instant::now();
+            assert_eq!(f0.queues[0].wait(Some(SOON)), Err(WakeError::Gone));
+            assert_eq!(f0.queues[0].wait(None), Err(WakeError::Gone));
+            assert!(begun.elapsed() < SOON / 2);
+            assert!(!f0.program.as_ref().unwrap().is_attached().unwrap());
+            // What had come in is there still, and can leave by the other.
+            let rest: Vec<_> = f0.queues[0].rx.receive(64).map(|packet| packet.into_packet()).collect();
+            assert_eq!((kept.len(), rest.len()), (3, 7));
+            for packet in kept.into_iter().chain(rest) {
+                f1.queues[0].tx.send(packet).map_err(|refused| refused.reason).unwrap();
+            }
+            arrive(&b, 10..20, || {
+                f1.queues[0].tx.flush().unwrap();
+                f1.queues[0].tx.complete_into(&mut f0.pool)
+            });
+            assert_eq!(f0.pool.stats().in_use(), f0.held());
+            assert!(f0.held() >= 3);
+
+            f1.complete_all();
+            scene::close([f0, f1]);
+            all_home(&buddy);
+            ip("link add a0 type veth peer name f0");
+            ip("link set a0 up");
+            ip("link set f0 up");
+        }
+    });
+}
+
+#[test]
 fn down_and_up_under_traffic() {
     in_bare_namespace(|| {
         scene::make(1500, 1);

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use core::time::Duration;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::PoisonError;
+use std::time::Instant;
 
 use pp_core::{Host, PagePool};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -29,7 +30,8 @@ use crate::rxq::{RxqInfo, RxqParams};
 ///
 /// Nothing comes in before a program redirects packets to it: see [`RedirectProgram`](crate::af_xdp::RedirectProgram). The two sides may go to
 /// different threads; packets of one queue's receiving side leave through the sending side of any queue of the UMEM. `AsFd` is for
-/// `poll`, `epoll` and async runtimes: readable when packets have come in, writable when the transmit ring has room.
+/// `poll`, `epoll` and async runtimes: readable when packets have come in, writable when the transmit ring has room. When the interface goes
+/// they say nothing; [`wait`](Self::wait), `flush` and `wake` do.
 ///
 /// Dropping it closes it, in the background; [`close`](Self::close) says when that is over.
 ///
@@ -88,6 +90,9 @@ pub struct KernelStatistics {
     /// How often it looked into an empty transmit ring.
     pub tx_ring_empty: u64,
 }
+
+/// How long to sleep at a time: `poll` says nothing of an interface that goes.
+const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 
 impl XskQueue {
     /// Opens a queue into the UMEM and fills it from `pool`, which draws on the same provider.
@@ -156,23 +161,32 @@ impl XskQueue {
         })
     }
 
-    /// Sleeps until packets have come in, at most so long. Whether some have.
+    /// Sleeps until packets have come in, at most so long, or until a signal was handled. Whether some have come in.
     ///
     /// # Errors
     ///
     /// [`WakeError::Gone`] if the interface is gone.
     pub fn wait(&self, limit: Option<Duration>) -> Result<bool, WakeError> {
-        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-        let mut fds = [PollFd::new(self, PollFlags::IN)];
-        match poll(&mut fds, limit.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(WakeError::Os { call: "poll", code: error.raw_os_error() }),
+        let end = limit.and_then(|limit| Instant::now().checked_add(limit));
+        loop {
+            let left = end.map_or(LONGEST_SLEEP, |end| end.saturating_duration_since(Instant::now()));
+            let sleep = Timespec::try_from(left.min(LONGEST_SLEEP)).ok();
+            let mut fds = [PollFd::new(self, PollFlags::IN)];
+            match poll(&mut fds, sleep.as_ref()) {
+                Ok(_) => {}
+                Err(Errno::INTR) => return Ok(false),
+                Err(error) => return Err(WakeError::Os { call: "poll", code: error.raw_os_error() }),
+            }
+            if fds[0].revents().contains(PollFlags::IN) {
+                return Ok(true);
+            }
+            match self.socket.look() {
+                // It may come up again.
+                Ok(()) | Err(WakeError::Down) if left <= LONGEST_SLEEP && end.is_some() => return Ok(false),
+                Ok(()) | Err(WakeError::Down) => {}
+                Err(error) => return Err(error),
+            }
         }
-        let events = fds[0].revents();
-        if events.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) {
-            return Err(WakeError::Gone);
-        }
-        Ok(events.contains(PollFlags::IN))
     }
 
     /// Gives it up: rings unmapped and socket closed when this returns. See [`Closing`].

@@ -151,6 +151,19 @@ impl Socket {
         Ok(Modes { bound, buffers: self.buffers, wakeups: self.wakeups, busy_poll: config.busy_poll })
     }
 
+    /// Has the kernel look at the fill ring.
+    ///
+    /// # Errors
+    ///
+    /// What became of the interface; this is also how to find out.
+    pub(crate) fn look(&self) -> Result<(), WakeError> {
+        let mut nothing = [0u8; 0];
+        match net::recv(&self.fd, &mut nothing[..], RecvFlags::DONTWAIT) {
+            Ok(_) | Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS | Errno::INTR) => Ok(()),
+            Err(error) => Err(wake_error("recvfrom", error)),
+        }
+    }
+
     fn is_zero_copy(&self) -> Result<bool, OpenError> {
         let options = sockopt::xdp_options(&self.fd).map_err(OpenError::os("getsockopt(XDP_OPTIONS)"))?;
         Ok(options.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY))
@@ -278,12 +291,7 @@ impl Driver for SocketDriver {
     }
 
     fn wake_rx(&self) -> Result<(), WakeError> {
-        let Some(socket) = &self.socket else { return Err(WakeError::Gone) };
-        let mut nothing = [0u8; 0];
-        match net::recv(socket, &mut nothing[..], RecvFlags::DONTWAIT) {
-            Ok(_) | Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS | Errno::INTR) => Ok(()),
-            Err(error) => Err(wake_error("recvfrom", error)),
-        }
+        self.socket.as_ref().map_or(Err(WakeError::Gone), |socket| socket.look())
     }
 
     fn close(mut self: Box<Self>) -> Box<dyn Probe> {
