@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use pp_provider_buddy::Buddy;
-use pp_xdp::af_xdp::{AttachMode, Interface, QueueConfig, SendError, Umem, WakeError, XskQueue};
+use pp_xdp::af_xdp::{AttachMode, Bound, Interface, QueueConfig, SendError, Umem, WakeError, XskQueue};
 
 use crate::net::namespace::{in_bare_namespace, ip};
 use crate::scene::{self, Port, SOON, Setup, all_home, arrive, forward};
@@ -100,13 +100,44 @@ fn an_interface_that_is_deleted() {
             assert_eq!(f0.pool.stats().in_use(), f0.held());
             assert!(f0.held() >= 3);
 
-            f1.complete_all();
-            scene::close([f0, f1]);
-            all_home(&buddy);
+            // It is there again, and opened into the same memory before the dead queue is closed.
             ip("link add a0 type veth peer name f0");
             ip("link set a0 up");
             ip("link set f0 up");
+            let mut again = Port::open("f0", &umem, &buddy, &setup);
+            assert_eq!(again.queues[0].modes().bound, Bound::Copy);
+            let a = Wire::open("a0");
+            (20..40).for_each(|number| a.send(&frame(number, 500)));
+            arrive(&b, 20..40, || forward(&mut again, &mut f1));
+            // The other interface has come through all of it.
+            (0..20).for_each(|number| b.send(&frame(number, 500)));
+            arrive(&a, 0..20, || forward(&mut f1, &mut again));
+
+            f0.close();
+            f1.complete_all();
+            again.complete_all();
+            scene::close([again, f1]);
+            all_home(&buddy);
         }
+    });
+}
+
+/// The last one that knew the memory goes with its interface, and there is no other to share it with.
+#[test]
+fn every_interface_of_a_umem_is_deleted() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        let (buddy, umem) = memory();
+        let setup = Setup::default();
+        let f0 = Port::open("f0", &umem, &buddy, &setup);
+        ip("link del dev a0");
+        let mut f1 = Port::open("f1", &umem, &buddy, &setup);
+        let b = Wire::open("b0");
+        b.send(&frame(0, 60));
+        assert!(f1.queues[0].wait(Some(SOON)).unwrap());
+        assert_eq!(f1.queues[0].rx.receive(64).count(), 1);
+        scene::close([f0, f1]);
+        all_home(&buddy);
     });
 }
 

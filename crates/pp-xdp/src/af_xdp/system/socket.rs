@@ -65,7 +65,8 @@ impl Unbound {
         let fd = socket()?;
         let mut sharers = umem.sharers().lock().unwrap_or_else(PoisonError::into_inner);
         sharers.retain(|sharer| sharer.strong_count() > 0);
-        let sharer = sharers.iter().find_map(Weak::upgrade);
+        // One whose interface is gone has no UMEM to give any more.
+        let sharer = sharers.iter().filter_map(Weak::upgrade).find(|sharer| sharer.look() != Err(WakeError::Gone));
         drop(sharers);
         if sharer.is_none() {
             let flags = match umem.layout() {
