@@ -3,7 +3,10 @@
 use core::time::Duration;
 
 use pp_provider_buddy::Buddy;
-use pp_xdp::af_xdp::{AttachMode, Filter, Interface, Packets, ProgramError, RedirectProgram, Umem, XskMap};
+use pp_xdp::af_xdp::{
+    AttachMode, Attached, Bound, Buffers, Filter, Interface, Packets, ProgramError, QueueConfig, RedirectProgram, Umem,
+    XskMap,
+};
 
 use crate::net::foreign;
 use crate::net::namespace::{Shown, ifindex, in_bare_namespace, shown};
@@ -181,5 +184,71 @@ fn one_queue_after_the_other() {
         f1.complete_all();
         f1.close();
         all_home(&buddy);
+    });
+}
+
+/// Asked for the best, it says what it got and why; what is too long for it is counted.
+#[test]
+fn less_than_the_best() {
+    in_bare_namespace(|| {
+        scene::make(9000, 1);
+        let (buddy, umem) = memory();
+        let (mut f0, mut f1) =
+            (Port::open("f0", &umem, &buddy, &Setup::default()), Port::open("f1", &umem, &buddy, &Setup::default()));
+        for port in [&f0, &f1] {
+            let program = port.program.as_ref().unwrap();
+            assert_eq!((program.attached(), port.queues[0].modes().bound), (Attached::Generic, Bound::Copy));
+        }
+        assert_eq!(
+            f0.program.as_ref().unwrap().native_refusal().unwrap().to_string(),
+            "packets on f0 may be longer than one buffer of its driver; use Packets::SeveralBuffers, a lower MTU (`ip link set \
+             dev f0 mtu 1500`) or AttachMode::Generic"
+        );
+        let (a, b) = (Wire::open("a0"), Wire::open("b0"));
+        let longest = umem.packet_bytes() as usize;
+        for (number, len) in (0..).zip([60, longest + 1, longest, 9000, 1514]) {
+            a.send(&frame(number, len));
+        }
+        arrive(&b, [0, 2, 4], || forward(&mut f0, &mut f1));
+        assert_eq!((f0.statistics().rx_dropped, f0.queues[0].counters().packets_in.get()), (2, 3));
+        f1.complete_all();
+        scene::close([f0, f1]);
+        all_home(&buddy);
+    });
+}
+
+/// From a port that takes long packets to one that does not.
+#[test]
+fn a_packet_that_is_too_long_for_the_other_port() {
+    in_bare_namespace(|| {
+        scene::make(9000, 1);
+        let ((buddy, umem), (other_buddy, other_umem)) = (memory(), memory());
+        let config = QueueConfig { entries: 64, buffers: Buffers::Several, ..QueueConfig::default() };
+        let long = Setup { packets: Packets::SeveralBuffers, config, ..Setup::default() };
+        let mut f0 = Port::open("f0", &umem, &buddy, &long);
+        assert_eq!(f0.program.as_ref().unwrap().attached(), Attached::Native);
+        let mut f1 = Port::open("f1", &other_umem, &other_buddy, &Setup::default());
+        let (a, b) = (Wire::open("a0"), Wire::open("b0"));
+        a.send(&frame(0, 9000));
+        a.send(&frame(1, 4000));
+        let mut refused = 0;
+        arrive(&b, 1..2, || {
+            for packet in f0.queues[0].rx.receive(64) {
+                let Err(error) = f1.queues[0].tx.send_copy(packet, &mut f1.pool) else { continue };
+                assert_eq!(
+                    error.reason.to_string(),
+                    "the packet is in several chunks, and the queue sends packets of one; open it for several"
+                );
+                refused += 1;
+            }
+            f1.queues[0].tx.flush().unwrap();
+            refused
+        });
+        assert_eq!((refused, f1.queues[0].counters().copied_bytes.get()), (1, 4000));
+        assert_eq!(f0.pool.stats().in_use(), f0.held());
+        f1.complete_all();
+        scene::close([f0, f1]);
+        all_home(&buddy);
+        all_home(&other_buddy);
     });
 }

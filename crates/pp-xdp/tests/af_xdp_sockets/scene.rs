@@ -167,8 +167,8 @@ pub(crate) fn forward(from: &mut Port, to: &mut Port) -> usize {
 }
 
 /// Takes frames out of a wire until these numbers have come, each once and in any order, while `work` goes on.
-pub(crate) fn arrive(wire: &Wire, numbers: core::ops::Range<u32>, mut work: impl FnMut() -> usize) {
-    let mut missing: std::collections::BTreeSet<_> = numbers.collect();
+pub(crate) fn arrive(wire: &Wire, numbers: impl IntoIterator<Item = u32>, mut work: impl FnMut() -> usize) {
+    let mut missing: std::collections::BTreeSet<_> = numbers.into_iter().collect();
     let patience = Instant::now() + SOON;
     while !missing.is_empty() {
         work();

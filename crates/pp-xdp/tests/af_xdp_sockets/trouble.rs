@@ -142,6 +142,32 @@ fn every_interface_of_a_umem_is_deleted() {
 }
 
 #[test]
+fn an_interface_that_moves_to_another_namespace() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        let (buddy, umem) = memory();
+        let (f0, mut f1) =
+            (Port::open("f0", &umem, &buddy, &Setup::default()), Port::open("f1", &umem, &buddy, &Setup::default()));
+        let (thread, other) = std::sync::mpsc::channel();
+        let (until_the_end, end) = std::sync::mpsc::channel::<()>();
+        let elsewhere = std::thread::spawn(move || {
+            in_bare_namespace(move || {
+                // SAFETY: has no arguments.
+                thread.send(unsafe { libc::gettid() }).unwrap();
+                let _ended = end.recv();
+            });
+        });
+        ip(&format!("link set dev f1 netns {}", other.recv().unwrap()));
+        f1.queues[0].tx.send_bytes(&frame(0, 60), &mut f1.pool).unwrap();
+        assert_eq!(f1.queues[0].tx.flush(), Err(WakeError::Gone));
+        scene::close([f0, f1]);
+        all_home(&buddy);
+        drop(until_the_end);
+        elsewhere.join().unwrap();
+    });
+}
+
+#[test]
 fn down_and_up_under_traffic() {
     in_bare_namespace(|| {
         scene::make(1500, 1);
