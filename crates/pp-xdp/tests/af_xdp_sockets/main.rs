@@ -6,7 +6,8 @@
 //! | [`moving`] | that packets move; waiting for them |
 //! | [`programs`] | whose packets come in |
 //! | [`refusals`] | what cannot be opened, in which words |
-//! | [`trouble`] | interfaces that go, consumers that sleep, sockets that others keep |
+//! | [`trouble`] | interfaces that go, consumers that sleep, pages that are elsewhere |
+//! | [`endings`] | how queues end, and when pages come home |
 #![cfg(all(feature = "af-xdp", target_os = "linux"))]
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
@@ -17,6 +18,7 @@ use core::num::NonZero;
 use std::sync::LazyLock;
 
 mod child;
+mod endings;
 mod heap;
 mod matrix;
 mod memory;

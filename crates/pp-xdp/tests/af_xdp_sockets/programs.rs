@@ -2,26 +2,19 @@
 
 use core::time::Duration;
 
-use pp_provider_buddy::Buddy;
 use pp_xdp::af_xdp::{
-    AttachMode, Attached, Bound, Buffers, Filter, Interface, Packets, ProgramError, QueueConfig, RedirectProgram, Umem,
+    AttachMode, Attached, Bound, Buffers, Filter, Interface, Packets, ProgramError, QueueConfig, RedirectProgram,
     XskMap,
 };
 
 use crate::net::foreign;
 use crate::net::namespace::{Shown, ifindex, in_bare_namespace, shown};
-use crate::scene::{self, Port, SOON, Setup, all_home, arrive, forward};
+use crate::scene::{self, Port, SOON, Setup, all_home, arrive, forward, memory};
 use crate::wire::{ETHERTYPE, OTHER_ETHERTYPE, Wire, frame, frame_of};
 use crate::{PROCESSORS, on_processor};
 
 const MODES: [(AttachMode, u32, Shown); 2] =
     [(AttachMode::Generic, foreign::SKB_MODE, Shown::Generic), (AttachMode::Native, foreign::DRV_MODE, Shown::Native)];
-
-fn memory() -> (Buddy, Umem) {
-    let buddy = Buddy::anonymous(4 << 20).unwrap();
-    let umem = Umem::new(&buddy).unwrap();
-    (buddy, umem)
-}
 
 /// What the filter leaves alone goes up the stack of the interface.
 #[test]

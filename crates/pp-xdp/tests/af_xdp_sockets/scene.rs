@@ -147,6 +147,22 @@ pub(crate) fn close(ports: impl IntoIterator<Item = Port>) {
     }
 }
 
+/// 4 MiB of ordinary memory and the UMEM that it is.
+pub(crate) fn memory() -> (Buddy, Umem) {
+    let buddy = Buddy::anonymous(4 << 20).unwrap();
+    let umem = Umem::new(&buddy).unwrap();
+    (buddy, umem)
+}
+
+/// Waits until it is so.
+pub(crate) fn soon(what: &str, mut is: impl FnMut() -> bool) {
+    let patience = Instant::now() + SOON;
+    while !is() {
+        assert!(Instant::now() < patience, "not yet: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Moves what has come in at one port to the other; the number of packets. Copies only between UMEMs.
 pub(crate) fn forward(from: &mut Port, to: &mut Port) -> usize {
     let (headroom, mut moved) = (from.umem.headroom() as usize + XDP_PACKET_HEADROOM, 0);

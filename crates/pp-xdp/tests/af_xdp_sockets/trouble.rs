@@ -1,58 +1,15 @@
-//! Interfaces that go, a consumer that sleeps, somebody who keeps the socket: no page is lost in any of it.
+//! Interfaces that go, consumers that sleep, pages that are elsewhere: none is lost in any of it.
 
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use pp_provider_buddy::Buddy;
-use pp_xdp::af_xdp::{AttachMode, Bound, Interface, QueueConfig, SendError, Umem, WakeError, XskQueue};
+use pp_core::AllocError;
+use pp_xdp::af_xdp::{AttachMode, Bound, RefillError, SendError, WakeError};
 
 use crate::net::namespace::{in_bare_namespace, ip};
-use crate::scene::{self, Port, SOON, Setup, all_home, arrive, forward};
-use crate::wire::{Wire, frame};
+use crate::scene::{self, Port, SOON, Setup, all_home, arrive, forward, memory, soon};
+use crate::wire::{Wire, check, frame};
 
 const MODES: [AttachMode; 2] = [AttachMode::Generic, AttachMode::Native];
-
-fn memory() -> (Buddy, Umem) {
-    let buddy = Buddy::anonymous(4 << 20).unwrap();
-    let umem = Umem::new(&buddy).unwrap();
-    (buddy, umem)
-}
-
-fn soon(what: &str, mut is: impl FnMut() -> bool) {
-    let patience = Instant::now() + SOON;
-    while !is() {
-        assert!(Instant::now() < patience, "not yet: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Nobody waits for the first queue to be quiet. It has to be, for the second one to be opened, and its pages come back while that is open.
-#[test]
-fn opened_again_at_once() {
-    in_bare_namespace(|| {
-        scene::make(1500, 1);
-        let ((buddy, umem), (other_buddy, other_umem)) = (memory(), memory());
-        let interface = Interface::by_name("f0").unwrap();
-        let config = QueueConfig { entries: 64, patience: SOON, ..QueueConfig::default() };
-        let mut pools = [scene::pool(&buddy, "ours"), scene::pool(&other_buddy, "other")];
-        let mut open = |turn: usize| {
-            let umem = [&umem, &other_umem][turn / 2 % 2];
-            XskQueue::open(umem, &mut pools[turn / 2 % 2], &interface, &config).unwrap()
-        };
-        let mut queue = open(0);
-        for turn in 1..12 {
-            drop(queue);
-            queue = open(turn);
-        }
-        let in_use = |pools: &[pp_core::PagePool]| pools.iter().map(|pool| pool.stats().in_use()).sum::<usize>();
-        soon("only the last queue has pages", || in_use(&pools) == 64);
-        queue.close().wait(SOON).expect("quiet soon");
-        assert_eq!(in_use(&pools), 0);
-        drop(pools);
-        all_home(&buddy);
-        all_home(&other_buddy);
-    });
-}
 
 #[test]
 fn an_interface_that_is_deleted() {
@@ -314,73 +271,68 @@ fn a_sender_that_does_not_look() {
     });
 }
 
-/// By a descriptor that somebody else has, and by a forked child that has never heard of it.
+/// The other end is: packets are thrown away, and their pages come back.
 #[test]
-fn somebody_keeps_the_socket() {
+fn a_far_end_that_is_down() {
     in_bare_namespace(|| {
         scene::make(1500, 1);
-        for by_fork in [false, true] {
+        for attach in MODES {
             let (buddy, umem) = memory();
-            let mut f0 = Port::open("f0", &umem, &buddy, &Setup::default());
-            let a = Wire::open("a0");
-            let queue = f0.queues.pop().unwrap();
-            let (kept, child) = if by_fork {
-                // SAFETY: the child waits for its end and does nothing else.
-                let child = unsafe { libc::fork() };
-                if child == 0 {
-                    loop {
-                        // SAFETY: has no arguments.
-                        unsafe { libc::pause() };
-                    }
-                }
-                assert!(child > 0);
-                (None, Some(child))
-            } else {
-                (Some(queue.as_fd().try_clone_to_owned().unwrap()), None)
-            };
-            let mut closing = queue.close().wait(Duration::from_millis(200)).expect_err("somebody has it still");
-            assert_eq!((f0.held(), f0.pool.stats().in_use()), (64, 64));
-            // The kernel goes on writing to chunks that are its own.
-            (0..100).for_each(|number| a.send(&frame(number, 1000)));
-            assert!(!closing.is_quiet());
-            assert_eq!(f0.held(), 64);
-
-            drop(kept);
-            if let Some(child) = child {
-                // SAFETY: the child is this test's, and has not been waited for.
-                let gone =
-                    unsafe { (libc::kill(child, libc::SIGKILL), libc::waitpid(child, core::ptr::null_mut(), 0)) };
-                assert_eq!(gone, (0, child));
+            let setup = Setup { attach, ..Setup::default() };
+            let (mut f0, mut f1) = (Port::open("f0", &umem, &buddy, &setup), Port::open("f1", &umem, &buddy, &setup));
+            let (a, b) = (Wire::open("a0"), Wire::open("b0"));
+            ip("link set b0 down");
+            for burst in 0..10 {
+                (0..30).for_each(|number| a.send(&frame(burst * 30 + number, 500)));
+                soon("all are sent", || {
+                    forward(&mut f0, &mut f1);
+                    f1.queues[0].counters().packets_out.get() == (burst + 1) as usize * 30
+                });
             }
-            closing.wait(SOON).expect("quiet soon");
-            assert_eq!((f0.held(), f0.pool.stats().in_use()), (0, 0));
-            f0.close();
+            f1.complete_all();
+            assert!(!f1.queues[0].tx.has_unsent());
+            ip("link set b0 up");
+            soon("nothing is under way", || b.receive().is_none());
+            (0..30).for_each(|number| a.send(&frame(number, 500)));
+            arrive(&b, 0..30, || forward(&mut f0, &mut f1));
+            f1.complete_all();
+            scene::close([f0, f1]);
             all_home(&buddy);
         }
     });
 }
 
-/// Whatever is dropped first.
+/// All pages are somewhere else when the queue is opened.
 #[test]
-fn any_order_of_the_end() {
+fn a_queue_without_pages() {
     in_bare_namespace(|| {
         scene::make(1500, 1);
-        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
-            let (buddy, umem) = memory();
-            let Port { umem: its, pool, mut queues, program } = Port::open("f0", &umem, &buddy, &Setup::default());
-            let a = Wire::open("a0");
-            (0..10).for_each(|number| a.send(&frame(number, 1000)));
-            let packets: Vec<_> = queues[0].rx.receive(5).map(|packet| packet.into_packet()).collect();
-            drop((its, umem));
-            let mut parts = [
-                Some(Box::new(pool) as Box<dyn core::any::Any>),
-                Some(Box::new(queues)),
-                Some(Box::new(program)),
-                Some(Box::new(packets)),
-            ];
-            order.into_iter().for_each(|part: usize| drop(parts[part].take()));
-            soon("all pages are home", || buddy.free_units() == buddy.total_units());
-            all_home(&buddy);
-        }
+        let (buddy, umem) = memory();
+        let mut hoarder = scene::pool(&buddy, "hoarder");
+        let mut hoard: Vec<_> = core::iter::from_fn(|| hoarder.alloc().ok()).collect();
+        assert_eq!(hoard.len(), buddy.total_units());
+        let mut f0 = Port::open("f0", &umem, &buddy, &Setup::default());
+        assert_eq!((f0.held(), f0.pool.stats().in_use()), (0, 0));
+        let error = f0.queues[0].rx.refill(&mut f0.pool).unwrap_err();
+        assert_eq!(error, RefillError::Alloc(AllocError::OutOfMemory));
+
+        let a = Wire::open("a0");
+        (0..20).for_each(|number| a.send(&frame(number, 500)));
+        soon("all are dropped", || f0.statistics().rx_dropped == 20);
+        assert!(f0.statistics().rx_fill_ring_empty >= 20);
+        // A few come free, then enough.
+        drop(hoard.split_off(hoard.len() - 5));
+        hoarder.trim(0);
+        soon("five are given", || f0.queues[0].rx.refill(&mut f0.pool).is_err() && f0.held() == 5);
+        (20..30).for_each(|number| a.send(&frame(number, 500)));
+        soon("five came in", || f0.statistics().rx_dropped == 25);
+        let numbers: Vec<_> = f0.queues[0].rx.receive(64).map(|packet| check(packet.data().unwrap())).collect();
+        assert_eq!(numbers, [20, 21, 22, 23, 24]);
+        drop((hoard, hoarder));
+        soon("the ring is full", || f0.queues[0].rx.refill(&mut f0.pool).is_ok() && f0.held() == 64);
+        (30..60).for_each(|number| a.send(&frame(number, 500)));
+        soon("all came in", || f0.queues[0].rx.receive(64).count() > 0);
+        f0.close();
+        all_home(&buddy);
     });
 }
