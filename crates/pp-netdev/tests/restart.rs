@@ -280,6 +280,40 @@ fn a_replaced_pool_waits_for_its_pages_no_longer_than_its_grace() {
     bench.end();
 }
 
+/// The grace begins once what was received is handled, and anew with each page that comes back.
+#[test]
+fn the_grace_is_for_pages_on_their_way_and_not_for_those_still_to_be_handled() {
+    let mut bench = Bench::new();
+    // All that was posted, so that nothing but packets keeps the old pool.
+    for content in 1..=DESCRIPTORS as u8 {
+        bench.send(1, content);
+    }
+    let first = bench.receive(1);
+    let (heap, new) = pool("new", &bench.window);
+    let old = bench.restart(new, 2, LONG).unwrap();
+    thread::sleep(GRACE);
+    bench.queues[1].refill().unwrap();
+    assert_eq!((bench.queues[1].retired(), old.state()), (1, PoolState::Open), "packets wait to be handled");
+    let mut rest: Vec<_> = (1..DESCRIPTORS).map(|_| bench.receive(1)).collect();
+    assert!(bench.queues[1].receive().is_none());
+    bench.queues[1].refill().unwrap();
+    assert_eq!((bench.queues[1].retired(), old.state()), (1, PoolState::Open), "they were handled just now");
+    for received in rest.drain(..2) {
+        thread::sleep(GRACE * 6 / 10);
+        bench.queues[1].recycle(received.buffer);
+        bench.queues[1].refill().unwrap();
+        assert_eq!((bench.queues[1].retired(), old.state()), (1, PoolState::Open), "one has come back just now");
+    }
+    for received in rest.into_iter().chain([first]) {
+        bench.queues[1].recycle(received.buffer);
+    }
+    bench.queues[1].refill().unwrap();
+    assert_eq!((bench.queues[1].retired(), old.state()), (0, PoolState::Closed));
+    bench.check_both("new");
+    bench.heaps[1] = heap;
+    bench.end();
+}
+
 #[test]
 fn a_pool_that_cannot_fill_a_ring_is_found_out_before_anything_stops() {
     let mut bench = Bench::new();
