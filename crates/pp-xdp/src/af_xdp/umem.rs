@@ -280,6 +280,25 @@ impl UmemBuilder {
     }
 }
 
+/// The same memory, shared with the kernel once.
+///
+/// ```
+/// # use pp_core::{Home, doc::Heap};
+/// # use pp_xdp::af_xdp::Umem;
+/// let memory = Home::new(Heap::new(4096, 64));
+/// let umem = Umem::new(memory.clone())?;
+/// assert_eq!(umem, umem.clone());
+/// assert_ne!(umem, Umem::new(memory)?);
+/// # Ok::<(), pp_xdp::af_xdp::UmemError>(())
+/// ```
+impl PartialEq for Umem {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Umem {}
+
 impl core::fmt::Debug for Umem {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Shape { layout, chunk_bytes, headroom } = self.0.shape;
