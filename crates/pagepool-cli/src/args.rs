@@ -25,14 +25,22 @@ pub(crate) enum Command {
     Forward(ForwardArgs),
 }
 
-const IN: &str = "Where packets come from: gen[:SIZE] or pcap:FILE [default: a capture that is part of the program]";
+const IN: &str =
+    "Where packets come from: gen[:SIZE], pcap:FILE or afxdp:IFACE [default: a capture that is part of the program]";
 
 const PORTS: &str = "\
 Ports:
   gen[:SIZE]   frames of SIZE bytes made up on the spot, numbered Ethernet/IPv4/UDP (only --in; SIZE 60 unless given);
                of one flow, with several queues of 16 flows for each
   pcap:FILE    a pcap or pcapng file; on the way out in the format, and with the times, that came in
+  afxdp:IFACE[@QUEUE][,generic|native][,copy|zerocopy]
+               a network interface, from its first queue or QUEUE on: what comes in is taken from the ordinary stack, by a
+               program in the driver if it can (native), else in front of the stack (generic), without copies by the kernel if
+               the driver can (zerocopy), else with. Linux 5.11; needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF, as root has
   null         counts and forgets (only --out)
+
+Between two afxdp ports pages move and nothing is copied by the program, until Ctrl-C unless --count or --seconds is given. An
+interface that goes down is used again when it is up; one that is deleted ends the run.
 
 /dev/stdin and /dev/stdout are files like others, and a pipe is read to its end before the run begins; where packets go to standard output, the report goes to standard error.
 An output has its name when it is complete. Until then it is .NAME.*.part beside it, which kill -9 can leave behind.
@@ -56,11 +64,19 @@ pub(crate) struct ForwardArgs {
     #[arg(long = "in", value_name = "PORT", help = IN)]
     pub(crate) input: Option<InPort>,
 
-    /// Where packets go: pcap:FILE or null
+    /// Where packets go: pcap:FILE, afxdp:IFACE or null
     #[arg(long = "out", value_name = "PORT", default_value = "null")]
     pub(crate) output: OutPort,
 
-    /// What gives the pool its pages
+    /// Forward from --out to --in as well; both must be afxdp ports
+    #[arg(long)]
+    pub(crate) both: bool,
+
+    /// Whether two afxdp ports receive into one memory, in which pages move, or into two, between which bytes are copied
+    #[arg(long, value_enum, default_value_t = UmemName::Shared)]
+    pub(crate) umem: UmemName,
+
+    /// What gives the pool its pages; afxdp ports have `buddy` only
     #[arg(long, value_enum, default_value_t = ProviderName::Buddy)]
     pub(crate) provider: ProviderName,
 
@@ -81,13 +97,13 @@ pub(crate) struct ForwardArgs {
     pub(crate) repeat: Option<NonZeroU64>,
 
     /// Spread the flows over so many queues, from 1 to 16, each with a thread, a pool and a provider of its own; packets of different
-    /// flows may change places then
+    /// flows may change places then. With two afxdp ports so many of each, from the named one on, and the interface's driver spreads
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) queues: Queues,
 
-    /// Pages that the pool's ring has places for, from 64 to 16384; each queue's
-    #[arg(long, value_name = "N", default_value = "1024")]
-    pub(crate) pool_size: Pages,
+    /// Pages that the pool's ring has places for, from 64 to 16384; each queue's [default: 1024, of afxdp ports 4096]
+    #[arg(long, value_name = "N")]
+    pub(crate) pool_size: Option<Pages>,
 
     /// Bytes of a page, a power of two from 2048 to 65536
     #[arg(long, value_name = "BYTES", default_value = "4096")]
@@ -125,6 +141,15 @@ pub(crate) enum ActionName {
     Drop,
     /// Send it out with its two addresses exchanged
     SwapMac,
+}
+
+/// How many memories two AF_XDP ports have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UmemName {
+    /// One
+    Shared,
+    /// One each
+    Separate,
 }
 
 /// A time that a run may take.

@@ -4,6 +4,8 @@ use std::io;
 use std::process::ExitCode;
 
 use pp_core::BuildError;
+#[cfg(target_os = "linux")]
+use pp_netdev::afxdp::{AfxdpError, PortError};
 use pp_netdev::port::{CaptureError, OutputError};
 use pp_netdev::{ForwardError, WindowError};
 use pp_provider_buddy::BuddyError;
@@ -33,6 +35,28 @@ pub(crate) enum Failure {
     LimitTooSmall { limit: u64, least: u64 },
     #[error("fragments of {split} bytes do not fit a page of {page}; give --split {page} or less{}", or_larger(*page))]
     SplitTooLarge { split: u32, page: usize },
+    #[error(
+        "--both forwards between two interfaces; give both --in and --out an afxdp port, as in --in afxdp:eth0 --out afxdp:eth1"
+    )]
+    BothPorts,
+    #[error(
+        "`{port}` can't be both the way in and the way out; name another interface, or queues of it that are not the same"
+    )]
+    SamePort { port: String },
+    #[error(
+        "`{port}` can't receive into pages of --provider passthrough, which lie all over the memory: the kernel takes one piece; use --provider buddy"
+    )]
+    PassthroughPort { port: String },
+    #[error("--split is for the software NIC: the kernel gives `{port}` a page for each packet; leave it out")]
+    SplitPort { port: String },
+    #[error(
+        "--queues {queues} takes two afxdp ports, or none: between `{port}` and a port of another kind packets are copied, in one row; leave it out"
+    )]
+    QueuesPort { port: String, queues: u16 },
+    #[error(
+        "--page-size {page} is too large for `{port}`: the kernel takes pages of 2048 or 4096 bytes; give one of these"
+    )]
+    PortPageSize { port: String, page: usize },
     #[error("a pool like this can't be built: {0}")]
     Build(#[from] BuildError),
 
@@ -53,6 +77,15 @@ pub(crate) enum Failure {
     Window(#[from] WindowError),
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Port(#[from] PortError),
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Afxdp(#[from] AfxdpError),
+    #[cfg(not(target_os = "linux"))]
+    #[error("`{port}` can't be opened: AF_XDP is Linux's; name a port of another kind")]
+    NoAfxdp { port: String },
     #[error("signals can't be caught: {0}; end other programs and try again")]
     Signals(io::Error),
     #[error("the report can't be written: {0}; the packets were forwarded")]
@@ -77,7 +110,13 @@ impl Failure {
             | Self::PoolTooSmall { .. }
             | Self::PoolTooLarge { .. }
             | Self::LimitTooSmall { .. }
-            | Self::SplitTooLarge { .. } => ExitCode::from(2),
+            | Self::SplitTooLarge { .. }
+            | Self::BothPorts
+            | Self::SamePort { .. }
+            | Self::PassthroughPort { .. }
+            | Self::SplitPort { .. }
+            | Self::QueuesPort { .. }
+            | Self::PortPageSize { .. } => ExitCode::from(2),
             Self::Build(error) if *error != BuildError::OutOfMemory => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }

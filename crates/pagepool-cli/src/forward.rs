@@ -3,26 +3,27 @@
 use std::fs::{self, File, Metadata};
 use std::hint::black_box;
 use std::io::{self, Write};
-use std::num::NonZeroU16;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use pp_core::{DmaDirection, Host, PagePool, PoolBuilder, PoolHandle};
-use pp_netdev::port::OutPort;
+use pp_netdev::port::{InPort, OutPort};
 use pp_netdev::steer::SteeringTable;
 use pp_netdev::{Action, Buffers, DmaWindow, ForwardConfig, ForwardError, Forwarder, Phase, StopFlag};
 use pp_provider_buddy::Buddy;
 use pp_provider_passthrough::PassThrough;
 
+use crate::afxdp::Interfaces;
 use crate::args::{ActionName, ForwardArgs, ProviderName};
+use crate::ends::{Sink, Source};
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::progress::{Progress, Sight, TICK};
 use crate::report::{Alloc, PhaseReport, PoolReport, Recycle, Report};
 use crate::sizes::{BAG, CACHE, Sizes};
-use crate::{signals, table};
+use crate::{afxdp, signals, table};
 
 /// Who has standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +40,21 @@ enum Stdout {
 ///
 /// [`Failure`]; nothing was printed then, and no output file was begun that is not whole.
 pub(crate) fn run(args: &ForwardArgs) -> Result<(), Failure> {
-    let sizes = Sizes::new(args)?;
-    let plan = Plan::new(args)?;
     // Before the run: a file may have another's place afterwards.
     let taken = packets_on_stdout(&args.output);
-    let report = forward(args, sizes, &plan)?;
+    let report = match (&args.input, &args.output) {
+        (Some(InPort::Afxdp(from)), OutPort::Afxdp(to)) => {
+            let stop = StopFlag::new();
+            signals::stop_on_ctrl_c(&stop).map_err(Failure::Signals)?;
+            afxdp::run(args, from, to, &stop)?
+        }
+        _ if args.both => return Err(Failure::BothPorts),
+        _ => {
+            let sizes = Sizes::new(args)?;
+            let plan = Plan::new(args)?;
+            forward(args, sizes, &plan)?
+        }
+    };
     print(args, &report, taken).or_else(|error| match error.kind() {
         // Whoever reads it has read enough.
         io::ErrorKind::BrokenPipe => Ok(()),
@@ -77,18 +88,17 @@ fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Fail
     config.stop = stop;
 
     // The source first: what is wrong with it should leave no trace where the output would go.
-    let mut source = plan.input.source(flows(sizes.queues));
-    let mut sink = plan.input.sink(&args.output, sizes.queues)?;
-    let action = match args.action {
-        ActionName::Forward => Action::Forward,
-        ActionName::Drop => Action::Drop,
-        ActionName::SwapMac => Action::SwapMac,
-    };
+    let mut source = Source::open(args, plan, sizes)?;
+    let mut sink = Sink::open(args, plan, sizes)?;
+    let states: Vec<_> = source.state().into_iter().chain(sink.state()).collect();
+    let mut interfaces = Interfaces::default();
+    let action = action(args);
     headroom(sizes)?;
     let progress = Progress::new(plan.total());
     let pools = pools.into_iter().map(|pool| (pool, action));
     let forwarder = Forwarder::with_queues(pools, SteeringTable::new(sizes.queues), window, config);
-    let result = forwarder.map_err(ForwardError::from)?.run(&mut *source, &mut *sink, |seen| {
+    let result = forwarder.map_err(ForwardError::from)?.run(source.frames(), sink.frames(), |seen| {
+        interfaces.look(&states, |sentence| progress.say(sentence));
         let traffic = &seen.traffic;
         progress.show(Sight {
             packets_in: traffic.packets_in,
@@ -97,7 +107,19 @@ fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Fail
         });
     });
     progress.finish();
-    Ok(to_report(&result?, &handles))
+    let mut report = to_report(&result?, &handles);
+    source.close_into(&mut report);
+    sink.close_into(&mut report);
+    Ok(report)
+}
+
+/// What becomes of each packet.
+pub(crate) fn action(args: &ForwardArgs) -> Action {
+    match args.action {
+        ActionName::Forward => Action::Forward,
+        ActionName::Drop => Action::Drop,
+        ActionName::SwapMac => Action::SwapMac,
+    }
 }
 
 /// The pool of one queue, with the pages that it will need.
@@ -119,12 +141,6 @@ fn pool(provider: ProviderName, sizes: Sizes, queue: u16, window: &Arc<DmaWindow
     Ok(pool)
 }
 
-/// How many flows a generator makes up: enough that each queue has some, and one where they would make no difference.
-fn flows(queues: NonZeroU16) -> NonZeroU16 {
-    const A_QUEUE: u16 = 16;
-    if queues == NonZeroU16::MIN { queues } else { queues.saturating_mul(NonZeroU16::new(A_QUEUE).unwrap_or(queues)) }
-}
-
 /// Fetches as many pages as can ever be outside at once, and puts them into the pool. The fullest moment comes by chance,
 /// early or late; fetched before, its pages are no figure of the traffic, and what the provider is asked for afterwards is
 /// a sign that pages do not come back.
@@ -138,7 +154,7 @@ fn warm_up(pool: &mut PagePool<Host>, pages: usize) {
 
 /// Whether there is memory for the stacks of the threads, and for what they and this one allocate: asked in time, before
 /// and after everything large, because who finds none for something small can only abort.
-fn headroom(sizes: Sizes) -> Result<(), Failure> {
+pub(crate) fn headroom(sizes: Sizes) -> Result<(), Failure> {
     // More than the 32 MiB from which on glibc gives back to the system what it is given back: kept by the allocator, the
     // room would be none for stacks.
     const MIB: usize = 40;
@@ -163,44 +179,10 @@ fn builder(provider: ProviderName, sizes: Sizes) -> Result<PoolBuilder<Host>, Fa
     })
 }
 
-fn to_report(run: &pp_netdev::Report, handles: &[PoolHandle<Host>]) -> Report {
+pub(crate) fn to_report(run: &pp_netdev::Report, handles: &[PoolHandle<Host>]) -> Report {
     let traffic = &run.traffic;
     let page_bytes = handles.first().map_or(0, PoolHandle::page_bytes);
-    let pools = run.pools.iter().zip(handles).map(|(pool, handle)| {
-        let stats = &pool.stats;
-        PoolReport {
-            id: pool.id as u64,
-            name: pool.name.clone(),
-            provider: pool.provider.name,
-            page_size: handle.page_bytes(),
-            inflight: stats.inflight() as u64,
-            in_use: pool.in_use as u64,
-            posted: pool.posted as u64,
-            lost: pool.lost as u64,
-            limit: handle.limit().map(|limit| limit as u64),
-            limit_hits: stats.limit_hits as u64,
-            fragmentation_index: pool.provider.fragmentation_index.map(f64::from),
-            alloc: Alloc {
-                fast: stats.alloc.fast as u64,
-                slow: stats.alloc.slow as u64,
-                slow_high_order: stats.alloc.slow_high_order as u64,
-                empty: stats.alloc.empty as u64,
-                refill: stats.alloc.refill as u64,
-                waive: stats.alloc.waive as u64,
-            },
-            recycle: Recycle {
-                cached: stats.recycle.cached as u64,
-                cache_full: stats.recycle.cache_full as u64,
-                ring: stats.recycle.ring as u64,
-                ring_full: stats.recycle.ring_full as u64,
-                released_refcnt: stats.recycle.released_refcnt as u64,
-            },
-            recycled_percent: stats.recycled_percent(),
-            provider_allocs: stats.hold as u64,
-            provider_releases: stats.released as u64,
-            provider_allocs_at_10_percent: pool.provider_allocs_at_10_percent.map(|pages| pages as u64),
-        }
-    });
+    let pools = run.pools.iter().zip(handles).map(|(pool, handle)| pool_to_report(pool, handle));
     Report {
         packets_in: traffic.packets_in,
         packets_out: traffic.packets_out,
@@ -211,6 +193,48 @@ fn to_report(run: &pp_netdev::Report, handles: &[PoolHandle<Host>]) -> Report {
         mpps: mpps(traffic.packets_in, run.seconds),
         phases: run.phases.iter().map(|phase| phase_to_report(phase, page_bytes)).collect(),
         pools: pools.collect(),
+        copied_bytes: 0,
+        ports: Vec::new(),
+        stuck: 0,
+        not_quiet: 0,
+    }
+}
+
+/// A pool's figures.
+pub(crate) fn pool_to_report(pool: &pp_netdev::PoolReport, handle: &PoolHandle<Host>) -> PoolReport {
+    let stats = &pool.stats;
+    PoolReport {
+        id: pool.id as u64,
+        name: pool.name.clone(),
+        provider: pool.provider.name,
+        page_size: handle.page_bytes(),
+        inflight: stats.inflight() as u64,
+        in_use: pool.in_use as u64,
+        kernel_held: pool.kernel_held as u64,
+        posted: pool.posted as u64,
+        lost: pool.lost as u64,
+        limit: handle.limit().map(|limit| limit as u64),
+        limit_hits: stats.limit_hits as u64,
+        fragmentation_index: pool.provider.fragmentation_index.map(f64::from),
+        alloc: Alloc {
+            fast: stats.alloc.fast as u64,
+            slow: stats.alloc.slow as u64,
+            slow_high_order: stats.alloc.slow_high_order as u64,
+            empty: stats.alloc.empty as u64,
+            refill: stats.alloc.refill as u64,
+            waive: stats.alloc.waive as u64,
+        },
+        recycle: Recycle {
+            cached: stats.recycle.cached as u64,
+            cache_full: stats.recycle.cache_full as u64,
+            ring: stats.recycle.ring as u64,
+            ring_full: stats.recycle.ring_full as u64,
+            released_refcnt: stats.recycle.released_refcnt as u64,
+        },
+        recycled_percent: stats.recycled_percent(),
+        provider_allocs: stats.hold as u64,
+        provider_releases: stats.released as u64,
+        provider_allocs_at_10_percent: pool.provider_allocs_at_10_percent.map(|pages| pages as u64),
     }
 }
 

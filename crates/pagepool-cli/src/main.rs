@@ -10,7 +10,10 @@
     reason = "a program has std, and one name for it is enough"
 )]
 
+#[cfg_attr(not(target_os = "linux"), path = "no_afxdp.rs")]
+mod afxdp;
 mod args;
+mod ends;
 mod failure;
 mod forward;
 mod plan;

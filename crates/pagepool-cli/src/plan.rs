@@ -3,10 +3,11 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use pp_netdev::port::{Capture, CaptureError, InPort, Input, Repeat};
+use pp_netdev::port::{AfxdpName, Capture, CaptureError, InPort, Input, Repeat};
 
 use crate::args::ForwardArgs;
 use crate::failure::Failure;
+use crate::sizes;
 
 /// What runs when no capture is given: real programs talking. `assets/README.md` says how it was made.
 static DEFAULT_CAPTURE: &[u8] = include_bytes!("../assets/default.pcap");
@@ -20,13 +21,22 @@ const GENERATOR_TIME: Duration = Duration::from_secs(5);
 /// Where packets come from, and when they end.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) input: Input,
+    pub(crate) input: Origin,
     /// After so many packets.
     pub(crate) count: Option<NonZeroU64>,
     /// After so long.
     pub(crate) time: Option<Duration>,
     /// How many packets the input has, where that is known.
     pub(crate) expected: Option<NonZeroU64>,
+}
+
+/// Where packets come from.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// Opened.
+    Port(Input),
+    /// To be opened with its memory.
+    Interface(AfxdpName),
 }
 
 // === impl Plan ===
@@ -42,21 +52,29 @@ impl Plan {
         let mut plan = match &args.input {
             None => Self::embedded(args)?,
             Some(port) => {
-                if let (InPort::Gen(_), Some(_)) = (port, args.repeat) {
+                if let (InPort::Gen(_) | InPort::Afxdp(_), Some(_)) = (port, args.repeat) {
                     return Err(Failure::RepeatedGenerator { port: port.to_string() });
                 }
                 let repeat = Repeat::Times(args.repeat.unwrap_or(NonZeroU64::MIN));
-                Self { input: Input::open(port, repeat)?, count: args.count, time, expected: None }
+                let input = match port {
+                    InPort::Afxdp(name) => Origin::Interface(name.clone()),
+                    port => Origin::Port(Input::open(port, repeat)?),
+                };
+                Self { input, count: args.count, time, expected: None }
             }
         };
         match &plan.input {
             // Read once before it is forwarded: so the middle of the run is known, for the bar and for the figures at a
             // tenth of it, and a truncated capture is refused before any output is begun.
             // With a count that may be more than there is: only where the middle decides about something.
-            Input::Capture(capture, Repeat::Times(times)) if plan.count.is_none() || args.split.is_some() => {
+            Origin::Port(Input::Capture(capture, Repeat::Times(times)))
+                if plan.count.is_none() || args.split.is_some() =>
+            {
                 plan.expected = NonZeroU64::new(capture.count()?).map(|packets| packets.saturating_mul(*times));
             }
-            Input::Generator(_) if plan.count.is_none() && plan.time.is_none() => plan.time = Some(GENERATOR_TIME),
+            Origin::Port(Input::Generator(_)) if plan.count.is_none() && plan.time.is_none() => {
+                plan.time = Some(GENERATOR_TIME)
+            }
             _ => {}
         }
         Ok(plan)
@@ -70,12 +88,12 @@ impl Plan {
             Some(times) => Repeat::Times(times),
             None if args.count.is_some() || time.is_some() => Repeat::Forever,
             None => {
-                let rounds = args.pool_size.0.saturating_mul(ROUNDS);
+                let rounds = sizes::pool_size(args).saturating_mul(ROUNDS);
                 let times = rounds.div_ceil(capture.count()?.max(1));
                 Repeat::Times(NonZeroU64::new(times).unwrap_or(NonZeroU64::MIN))
             }
         };
-        Ok(Self { input: Input::Capture(capture, repeat), count: args.count, time, expected: None })
+        Ok(Self { input: Origin::Port(Input::Capture(capture, repeat)), count: args.count, time, expected: None })
     }
 
     /// How many packets will come in, where that is known.

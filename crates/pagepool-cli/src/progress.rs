@@ -1,6 +1,6 @@
 //! A line on the terminal while a run goes on.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -55,6 +55,12 @@ impl Progress {
             Some(total) => self.bar.set_position(sight.packets_in.min(total)),
             None => self.bar.tick(),
         }
+    }
+
+    /// Says something on standard error, above the line if there is one.
+    pub(crate) fn say(&self, sentence: &str) {
+        // Where it can't be said the run goes on.
+        self.bar.suspend(|| drop(writeln!(io::stderr(), "pagepool: {sentence}")));
     }
 
     /// Takes the line away: the table comes in its place.

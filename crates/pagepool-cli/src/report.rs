@@ -21,8 +21,18 @@ pub(crate) struct Report {
     pub(crate) mpps: f64,
     /// The run by the kind of its buffers: one phase, or with `--split` two.
     pub(crate) phases: Vec<PhaseReport>,
-    /// The pools, one a queue, as they were before they were torn down.
+    /// The pools, one a queue, as they were before they were torn down; of two AF_XDP ports those of `--in` first.
     pub(crate) pools: Vec<PoolReport>,
+    /// Bytes that were copied to or from an AF_XDP port's memory; 0 where its pages moved.
+    pub(crate) copied_bytes: u64,
+    /// The AF_XDP ports, in the order of `--in` and `--out`.
+    pub(crate) ports: Vec<PortReport>,
+    /// Packets that were on their way out of an AF_XDP port when the run ended, for the sentence under the table.
+    #[serde(skip)]
+    pub(crate) stuck: u64,
+    /// Queues that the kernel had not given up in time, for the sentence under the table.
+    #[serde(skip)]
+    pub(crate) not_quiet: usize,
 }
 
 /// A part of the run with one kind of buffers.
@@ -53,6 +63,8 @@ pub(crate) struct PoolReport {
     pub(crate) inflight: u64,
     /// Of those, the ones neither in its cache nor in its ring.
     pub(crate) in_use: u64,
+    /// Of those in use, the ones that the operating system's kernel holds; the others a user has. Only AF_XDP ports give it any.
+    pub(crate) kernel_held: u64,
     /// Buffers that lie in the receive ring. Of a page each, they are what is in use when a run is over.
     pub(crate) posted: u64,
     /// Pages still in use once those buffers were taken back: 0, or they were lost.
@@ -92,4 +104,113 @@ pub(crate) struct Recycle {
     pub(crate) ring: u64,
     pub(crate) ring_full: u64,
     pub(crate) released_refcnt: u64,
+}
+
+/// One AF_XDP port.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PortReport {
+    /// Its name, as on the command line.
+    pub(crate) port: String,
+    pub(crate) interface: String,
+    /// Whether packets come in from it.
+    pub(crate) receives: bool,
+    pub(crate) modes: Modes,
+    /// How many queues the interface has, where its driver says so.
+    pub(crate) interface_queues: Option<u32>,
+    /// All queues together.
+    #[serde(flatten)]
+    pub(crate) counts: PortCounts,
+    /// All queues together; none if the interface was gone.
+    pub(crate) kernel: Option<KernelCounts>,
+    pub(crate) queues: Vec<QueueReport>,
+}
+
+/// What a port was opened as.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Modes {
+    /// Where the program was that brings packets in, `native` or `generic`; none where none come in.
+    pub(crate) attached: Option<String>,
+    /// Why it was not in the driver, if it was asked.
+    pub(crate) native_refusal: Option<String>,
+    /// `copy` or `zerocopy`.
+    pub(crate) bound: &'static str,
+    /// Whether the kernel says when it wants to be called.
+    pub(crate) need_wakeup: bool,
+    /// Whether packets may lie in several pages.
+    pub(crate) several_buffers: bool,
+}
+
+/// One queue of a port.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct QueueReport {
+    pub(crate) queue: u32,
+    #[serde(flatten)]
+    pub(crate) counts: PortCounts,
+    pub(crate) kernel: Option<KernelCounts>,
+}
+
+/// What we counted at rings.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct PortCounts {
+    pub(crate) packets_in: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) packets_out: u64,
+    pub(crate) bytes_out: u64,
+    /// Pages put into the fill ring.
+    pub(crate) fill: u64,
+    /// Pages taken out of the receive ring.
+    pub(crate) rx: u64,
+    /// Pages put into the transmit ring.
+    pub(crate) tx: u64,
+    /// Pages taken out of the completion ring.
+    pub(crate) completion: u64,
+    pub(crate) copied_bytes: u64,
+    /// Calls that had the kernel look at a ring.
+    pub(crate) wakes: u64,
+    /// Descriptors that made no sense.
+    pub(crate) nonsense: u64,
+}
+
+/// What the kernel counted (`XDP_STATISTICS`).
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct KernelCounts {
+    pub(crate) rx_dropped: u64,
+    pub(crate) rx_ring_full: u64,
+    pub(crate) rx_fill_ring_empty: u64,
+    pub(crate) rx_invalid_descs: u64,
+    pub(crate) tx_invalid_descs: u64,
+    pub(crate) tx_ring_empty: u64,
+}
+
+// === impl PortCounts, KernelCounts ===
+
+impl PortCounts {
+    pub(crate) fn plus(self, other: &Self) -> Self {
+        Self {
+            packets_in: self.packets_in + other.packets_in,
+            bytes_in: self.bytes_in + other.bytes_in,
+            packets_out: self.packets_out + other.packets_out,
+            bytes_out: self.bytes_out + other.bytes_out,
+            fill: self.fill + other.fill,
+            rx: self.rx + other.rx,
+            tx: self.tx + other.tx,
+            completion: self.completion + other.completion,
+            copied_bytes: self.copied_bytes + other.copied_bytes,
+            wakes: self.wakes + other.wakes,
+            nonsense: self.nonsense + other.nonsense,
+        }
+    }
+}
+
+impl KernelCounts {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            rx_dropped: self.rx_dropped + other.rx_dropped,
+            rx_ring_full: self.rx_ring_full + other.rx_ring_full,
+            rx_fill_ring_empty: self.rx_fill_ring_empty + other.rx_fill_ring_empty,
+            rx_invalid_descs: self.rx_invalid_descs + other.rx_invalid_descs,
+            tx_invalid_descs: self.tx_invalid_descs + other.tx_invalid_descs,
+            tx_ring_empty: self.tx_ring_empty + other.tx_ring_empty,
+        }
+    }
 }

@@ -20,6 +20,12 @@ const IN_HANDS: usize = 128;
 const SMALLEST_RING: u64 = 32;
 /// More would not be used: the devices are threads of this machine.
 const LARGEST_RING: u64 = 512;
+/// The same of a socket, which must hold what comes in while its thread does not run.
+const LARGEST_SOCKET_RING: u64 = 2048;
+/// Places in a pool's ring where nothing else is said.
+const POOL: u64 = 1024;
+/// The same of a socket's pool: enough for its largest rings.
+const SOCKET_POOL: u64 = 2 * LARGEST_SOCKET_RING;
 /// Places in a pool's ring at most, as in the kernel.
 const LARGEST_POOL: u64 = 16384;
 
@@ -48,25 +54,13 @@ impl Sizes {
     ///
     /// The pool or the limit is too small for the rings, or too large.
     pub(crate) fn new(args: &ForwardArgs) -> Result<Self, Failure> {
-        let (pages, least, most) = (args.pool_size.0, 2 * SMALLEST_RING, LARGEST_POOL);
-        if pages < least {
-            return Err(Failure::PoolTooSmall { pages, least });
-        }
-        if pages > most {
-            return Err(Failure::PoolTooLarge { pages, most });
-        }
-        // Half the pool for each device, so that both can be full at the same time.
-        let ring = (1 << (pages / 2).ilog2()).min(LARGEST_RING);
-        let limit = args.limit.map(|limit| limit.0);
-        if let Some(limit) = limit.filter(|limit| *limit < ring) {
-            return Err(Failure::LimitTooSmall { limit, least: ring });
-        }
+        let pages = pool_size(args);
+        let (ring, limit) = ring(args, pages, LARGEST_RING)?;
         let (split, page) = (args.split.map(|split| split.0), args.page_size.bytes());
         if let Some(split) = split.filter(|split| split.get() as usize > page) {
             return Err(Failure::SplitTooLarge { split: split.get(), page });
         }
         let pool = pages as usize;
-        let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(Self {
             queues: args.queues.get(),
             pool,
@@ -80,10 +74,56 @@ impl Sizes {
         })
     }
 
+    /// The sizes of an AF_XDP port's queues.
+    ///
+    /// A page is in the fill ring, in the receive ring, on its way out and back through the other port's rings, or in the pool; what
+    /// is not in the fill ring at first is in the pool, which has places for it.
+    ///
+    /// # Errors
+    ///
+    /// The pool or the limit is too small for the rings, or too large.
+    pub(crate) fn of_sockets(args: &ForwardArgs) -> Result<Self, Failure> {
+        let pages = args.pool_size.map_or(SOCKET_POOL, |pages| pages.0);
+        let (ring, limit) = ring(args, pages, LARGEST_SOCKET_RING)?;
+        Ok(Self {
+            queues: args.queues.get(),
+            pool: pages as usize,
+            outside: 2 * ring as usize,
+            ring: NonZeroU32::try_from(ring as u32).unwrap_or(NonZeroU32::MIN),
+            pages: 3 * ring as usize + CACHE + IN_HANDS,
+            page: args.page_size.bytes(),
+            limit,
+            split: None,
+        })
+    }
+
     /// Pages that there can be at once in all queues.
     pub(crate) fn all_pages(&self) -> usize {
         self.pages * usize::from(self.queues.get())
     }
+}
+
+/// Places in a pool's ring.
+pub(crate) fn pool_size(args: &ForwardArgs) -> u64 {
+    args.pool_size.map_or(POOL, |pages| pages.0)
+}
+
+/// Descriptors in a ring for a pool of so many pages, and the pool's limit.
+fn ring(args: &ForwardArgs, pages: u64, largest: u64) -> Result<(u64, Option<usize>), Failure> {
+    let (least, most) = (2 * SMALLEST_RING, LARGEST_POOL);
+    if pages < least {
+        return Err(Failure::PoolTooSmall { pages, least });
+    }
+    if pages > most {
+        return Err(Failure::PoolTooLarge { pages, most });
+    }
+    // Half the pool for each device, so that both can be full at the same time.
+    let ring = (1 << (pages / 2).ilog2()).min(largest);
+    let limit = args.limit.map(|limit| limit.0);
+    if let Some(limit) = limit.filter(|limit| *limit < ring) {
+        return Err(Failure::LimitTooSmall { limit, least: ring });
+    }
+    Ok((ring, limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use indicatif::HumanCount;
 
-use crate::report::{PhaseReport, PoolReport, Report};
+use crate::report::{KernelCounts, PhaseReport, PoolReport, PortReport, Report};
 
 /// What passed, rate and memory of each kind of buffers if there were several, and what each pool did.
 ///
@@ -39,15 +39,26 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
         }
     }
 
-    for pools in report.pools.chunks(COLUMNS) {
-        let names = pools.iter().map(|pool| format!("pool {} ({})", pool.id, pool.name));
-        let mut table = new_table(&[]);
-        table.set_header(std::iter::once(String::new()).chain(names));
-        for (name, value) in ROWS {
-            table.add_row(std::iter::once((*name).to_owned()).chain(pools.iter().map(value)));
+    for ports in report.ports.chunks(COLUMNS) {
+        write_columns(out, ports, |port| port.port.clone(), PORT_ROWS)?;
+    }
+    for port in &report.ports {
+        if let Some(reason) = &port.modes.native_refusal {
+            writeln!(out, "{} is slower than it could be: {reason}", port.port)?;
         }
-        align(&mut table, 1);
-        writeln!(out, "{table}")?;
+    }
+    if report.stuck > 0 {
+        writeln!(out, "{} on their way out when the run ended, and dropped", packets_were(report.stuck))?;
+    }
+    if report.not_quiet > 0 {
+        writeln!(
+            out,
+            "the kernel had not given up {} of the queues; pages that it holds of them count as lost until it does",
+            report.not_quiet
+        )?;
+    }
+    for pools in report.pools.chunks(COLUMNS) {
+        write_columns(out, pools, |pool| format!("pool {} ({})", pool.id, pool.name), ROWS)?;
     }
     if report.too_long > 0 {
         let packets = if report.too_long == 1 { "packet" } else { "packets" };
@@ -61,6 +72,26 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
         writeln!(out, "{} {packets} did not fit a {buffer}; give {option}", count(report.too_long))?;
     }
     Ok(())
+}
+
+/// A table of a column for each of `things`, and a row for each of `rows`.
+fn write_columns<T>(
+    out: &mut impl Write,
+    things: &[T],
+    name: impl Fn(&T) -> String,
+    rows: &[Row<T>],
+) -> io::Result<()> {
+    let mut table = new_table(&[]);
+    table.set_header(std::iter::once(String::new()).chain(things.iter().map(name)));
+    for (name, value) in rows {
+        table.add_row(std::iter::once((*name).to_owned()).chain(things.iter().map(value)));
+    }
+    align(&mut table, 1);
+    writeln!(out, "{table}")
+}
+
+fn packets_were(packets: u64) -> String {
+    if packets == 1 { "1 packet was".to_owned() } else { format!("{} packets were", count(packets)) }
 }
 
 fn phase_row(phase: &PhaseReport) -> [String; 6] {
@@ -78,13 +109,46 @@ fn phase_row(phase: &PhaseReport) -> [String; 6] {
 /// Pools beside each other, so that a table fits a terminal of 100 columns; the next ones come below.
 const COLUMNS: usize = 4;
 
-type Row = (&'static str, fn(&PoolReport) -> String);
+type Row<T> = (&'static str, fn(&T) -> String);
 
-const ROWS: &[Row] = &[
+const PORT_ROWS: &[Row<PortReport>] = &[
+    ("program in", |port| match port.modes.attached.as_deref() {
+        Some("native") => "driver (native)".to_owned(),
+        Some(_) => "stack (generic)".to_owned(),
+        None => "-".to_owned(),
+    }),
+    ("kernel copies", |port| if port.modes.bound == "copy" { "yes" } else { "no (zerocopy)" }.to_owned()),
+    ("packets of several pages", |port| if port.modes.several_buffers { "yes" } else { "no" }.to_owned()),
+    ("queues", |port| match port.interface_queues {
+        Some(there) => format!("{} of {there}", port.queues.len()),
+        None => port.queues.len().to_string(),
+    }),
+    ("packets in", |port| count(port.counts.packets_in)),
+    ("packets out", |port| count(port.counts.packets_out)),
+    ("pages into fill ring", |port| count(port.counts.fill)),
+    ("  out of receive ring", |port| count(port.counts.rx)),
+    ("pages into transmit ring", |port| count(port.counts.tx)),
+    ("  out of completion ring", |port| count(port.counts.completion)),
+    ("bytes copied", |port| count(port.counts.copied_bytes)),
+    ("calls of the kernel", |port| count(port.counts.wakes)),
+    ("descriptors without sense", |port| count(port.counts.nonsense)),
+    ("kernel: dropped", |port| kernel(port, |counts| counts.rx_dropped)),
+    ("kernel: receive ring full", |port| kernel(port, |counts| counts.rx_ring_full)),
+    ("kernel: fill ring empty", |port| kernel(port, |counts| counts.rx_fill_ring_empty)),
+    ("kernel: transmit ring empty", |port| kernel(port, |counts| counts.tx_ring_empty)),
+    ("kernel: bad descriptors", |port| kernel(port, |counts| counts.rx_invalid_descs + counts.tx_invalid_descs)),
+];
+
+fn kernel(port: &PortReport, of: impl Fn(&KernelCounts) -> u64) -> String {
+    or_dash(port.kernel.as_ref().map(|counts| count(of(counts))))
+}
+
+const ROWS: &[Row<PoolReport>] = &[
     ("provider", |pool| pool.provider.to_owned()),
     ("page size", |pool| count(pool.page_size as u64)),
     ("pages in flight", |pool| count(pool.inflight)),
     ("  in use", |pool| count(pool.in_use)),
+    ("  of those with the kernel", |pool| count(pool.kernel_held)),
     ("buffers posted to a device", |pool| count(pool.posted)),
     ("pages lost", |pool| count(pool.lost)),
     ("limit", |pool| or_dash(pool.limit.map(count))),

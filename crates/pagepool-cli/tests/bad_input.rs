@@ -28,17 +28,19 @@ fn failed(args: &[&str]) -> String {
 
 #[test]
 fn ports_that_there_are_not() {
-    let ports_in = "frames come in from gen[:SIZE] or pcap:FILE";
-    let ports_out = "frames go out to pcap:FILE or null";
+    let ports_in = "frames come in from gen[:SIZE], pcap:FILE or afxdp:IFACE";
+    let ports_out = "frames go out to pcap:FILE, afxdp:IFACE or null";
     for (option, port, expected) in [
         ("--in", "eth0", format!("there is no port `eth0`; {ports_in}")),
         ("--in", "null", format!("`null` can't stand here; {ports_in}")),
         ("--in", "pcap:", "`pcap:` names no file; write pcap:FILE, as in pcap:trace.pcap".to_owned()),
         ("--in", "gen:0", "`0` is no size for a frame; give a number of bytes from 60 to 65535".to_owned()),
-        ("--in", "afxdp:eth0", format!("AF_XDP ports are not in this build yet, they are coming; {ports_in}")),
+        ("--in", "afxdp", "`afxdp`: no interface is named; write afxdp:IFACE[@QUEUE]".to_owned()),
+        ("--in", "afxdp:eth0@x", "`afxdp:eth0@x`: `x` is no queue; give its number, counted from 0".to_owned()),
+        ("--in", "afxdp:eth0,quick", "there is no option `quick`; those are generic or native, and copy".to_owned()),
         ("--out", "gen", format!("`gen` can't stand here; {ports_out}")),
         ("--out", "tap0", format!("there is no port `tap0`; {ports_out}")),
-        ("--out", "afxdp:eth0", format!("AF_XDP ports are not in this build yet, they are coming; {ports_out}")),
+        ("--out", "afxdp:a-name-too-long-for-one", "no interface can be called `a-name-too-long-for-one`".to_owned()),
     ] {
         let text = usage(&[option, port]);
         assert!(text.contains(&expected), "{text}");
@@ -94,6 +96,17 @@ fn options_that_contradict_each_other() {
         usage(&["--in", "gen", "--repeat", "2"]).contains("--repeat reads a capture again, but `gen:60` never ends")
     );
     assert!(!usage(&["--in", "gen", "--repeat", "2"]).contains("--count"));
+    let both = "--both forwards between two interfaces; give both --in and --out an afxdp port";
+    assert!(usage(&["--both"]).contains(both));
+    assert!(usage(&["--both", "--in", "afxdp:lo"]).contains(both));
+    let between = |more: &[&str]| usage(&[&["--in", "afxdp:lo", "--out", "afxdp:nothing0"], more].concat());
+    assert!(between(&["--provider", "passthrough"]).contains("the kernel takes one piece; use --provider buddy"));
+    assert!(between(&["--split", "1024"]).contains("--split is for the software NIC"));
+    assert!(between(&["--repeat", "2"]).contains("--repeat reads a capture again, but `afxdp:lo` never ends"));
+    assert!(between(&["--page-size", "8192"]).contains("the kernel takes pages of 2048 or 4096 bytes"));
+    assert!(between(&["--limit", "100"]).contains("give --limit 2048 or more"));
+    assert!(usage(&["--in", "afxdp:lo", "--out", "afxdp:lo"]).contains("both the way in and the way out"));
+    assert!(usage(&["--in", "afxdp:lo", "--queues", "2"]).contains("--queues 2 takes two afxdp ports, or none"));
     assert!(usage(&["--frobnicate"]).contains("unexpected argument '--frobnicate'"));
 }
 

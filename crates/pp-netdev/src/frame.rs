@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::stop::StopFlag;
+
 /// One Ethernet frame on the wire, with the mark it keeps on its way through devices.
 /// See [`Forwarder`](crate::Forwarder).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,12 @@ pub trait FrameSource: Send {
     ///
     /// What the file or device said; the source is at its end then.
     fn next_frame(&mut self) -> io::Result<Option<Frame<'_>>>;
+
+    /// The flag that ends the run that this source is about to be used in: one that may wait for frames looks at it now and then,
+    /// and is at its end when it is set.
+    fn stop_by(&mut self, stop: &StopFlag) {
+        let _ = stop;
+    }
 }
 
 /// A port that frames go out to. See [`Forwarder`](crate::Forwarder).
@@ -38,4 +46,19 @@ pub trait FrameSink: Send {
     ///
     /// What the file or device said; the output is not complete then.
     fn finish(&mut self) -> io::Result<()>;
+
+    /// There is nothing more to send for the moment: what is kept back to go out together goes now.
+    ///
+    /// # Errors
+    ///
+    /// As of [`send_frame`](Self::send_frame).
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The flag that ends the run that this sink is about to be used in: one that may have to wait for room looks at it now and then,
+    /// and fails when it is set and there is none.
+    fn stop_by(&mut self, stop: &StopFlag) {
+        let _ = stop;
+    }
 }

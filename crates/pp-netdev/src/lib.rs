@@ -12,6 +12,7 @@
 //! | [`QueueControl`] | what other threads ask of a queue that runs | `netdev_rx_queue_restart` |
 //! | [`port`] | where frames come from and go: captures, a generator | - |
 //! | [`Program`], [`Action`] | what is done with a packet | an XDP program |
+//! | `afxdp` | network interfaces of real machines, with the feature `af-xdp` on Linux | AF_XDP sockets |
 //! | [`Forwarder`] | all of it, from a [`FrameSource`] to a [`FrameSink`] | - |
 //!
 //! `examples/driver.rs` is a whole driver, from registration to unload; [`converting`] shows a receive loop before and after.
@@ -33,6 +34,12 @@ compile_error!(
     "pp-netdev needs Unix, for reading captures at an offset and for files that keep their mode; leave it out"
 );
 
+#[cfg(all(
+    feature = "af-xdp",
+    target_os = "linux",
+    not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle")))
+))]
+pub mod afxdp;
 mod bell;
 mod buffer;
 mod control;

@@ -54,7 +54,7 @@ pub enum ForwardError {
 }
 
 impl ForwardError {
-    pub(super) fn panicked(thread: String, payload: &(dyn Any + Send)) -> Self {
+    pub(crate) fn panicked(thread: String, payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
         let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         ForwardError::Panicked { thread, message: message.unwrap_or("no message").to_owned() }

@@ -43,7 +43,7 @@ pub use error::ForwardError;
 pub use phases::Phase;
 use queue::Queue;
 pub use report::{PoolReport, Progress, Report, Traffic};
-use watch::Watch;
+pub(crate) use watch::{Milestone, StopOnExit, Watch};
 
 /// Forwards frames from a source to a sink through two software NICs, with a pool a queue.
 ///
@@ -148,7 +148,7 @@ impl<P: Program> Forwarder<P> {
     /// frame that waits for one counted as missed.
     ///
     /// A source that blocks for ever in [`next_frame`](FrameSource::next_frame) cannot be interrupted; one that is meant
-    /// to be stopped should return an end now and then look at the flag itself.
+    /// to be stopped looks at the flag that [`stop_by`](FrameSource::stop_by) tells it.
     ///
     /// # Errors
     ///
@@ -179,10 +179,12 @@ impl<P: Program> Forwarder<P> {
         let watch = Watch::new(&config);
         // A flag of its own, so that the caller can tell its stop from ours.
         let stop = &config.stop.child();
+        source.stop_by(stop);
+        sink.stop_by(stop);
         let start = Instant::now();
         thread::scope(|scope| {
             // Also when the observer panics, or a thread cannot be started: those that run must end.
-            let _stop = watch::StopOnExit(stop);
+            let _stop = StopOnExit(stop);
             let limit = config.limit;
             let rx_thread = watch.spawn(scope, "rx0-device", move || rx_device.run(source, limit, stop))?;
             let tx_thread = watch.spawn(scope, "tx0-device", move || tx_device.run(sink))?;

@@ -141,6 +141,7 @@ impl Outcome {
             provider,
             posted,
             in_use: stats.in_use(),
+            kernel_held: 0,
             lost: self.rx.close().stats().in_use(),
             provider_allocs_at_10_percent: self.provider_allocs_at_10_percent,
         }

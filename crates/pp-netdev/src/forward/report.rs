@@ -39,11 +39,24 @@ pub struct Traffic {
 
 impl Traffic {
     /// What all queues did together.
-    pub(super) fn read(lives: &[Arc<Live>]) -> Self {
+    pub(crate) fn read(lives: &[Arc<Live>]) -> Self {
         lives.iter().fold(Traffic::default(), |mut sum, live| {
             sum.add(live);
             sum
         })
+    }
+
+    /// Counts packets that were thought to go out as dropped after all.
+    #[cfg(all(
+        feature = "af-xdp",
+        target_os = "linux",
+        not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle")))
+    ))]
+    pub(crate) fn give_up(&mut self, packets: u64) {
+        let packets = packets.min(self.packets_out);
+        self.packets_out -= packets;
+        self.unsent += packets;
+        self.dropped += packets;
     }
 
     fn add(&mut self, live: &Live) {
@@ -98,6 +111,8 @@ pub struct PoolReport {
     pub posted: usize,
     /// Pages out of the pool: as many as buffers are posted, where each has a page of its own.
     pub in_use: usize,
+    /// Of those, the ones that the operating system's kernel holds: only at `afxdp` ports.
+    pub kernel_held: usize,
     /// Pages still out once the receive ring had given back what was posted: 0, or they were lost on the way.
     pub lost: usize,
     /// Pages obtained from the provider when a tenth of the run was over. `None` if nobody could say when that was, or

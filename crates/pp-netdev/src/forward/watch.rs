@@ -11,7 +11,7 @@ use crate::counters::Live;
 use crate::stop::StopFlag;
 
 /// Sets the flag when it goes out of scope, also by a panic.
-pub(super) struct StopOnExit<'a>(pub(super) &'a StopFlag);
+pub(crate) struct StopOnExit<'a>(pub(crate) &'a StopFlag);
 
 impl Drop for StopOnExit<'_> {
     fn drop(&mut self) {
@@ -31,7 +31,7 @@ impl Drop for StopOnPanic<'_> {
 }
 
 /// What the threads of a run and the thread that waits for them share.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// | state | meaning |
     /// |---|---|
     /// | n > 0 | n threads have not ended |
@@ -43,7 +43,7 @@ pub(super) struct Watch {
 }
 
 /// A point on the way through a run, and whether it is passed.
-pub(super) struct Milestone {
+pub(crate) struct Milestone {
     mark: Mark,
     /// | state | meaning |
     /// |---|---|
@@ -69,7 +69,7 @@ impl Milestone {
     }
 
     /// Whether all queues together are past it.
-    pub(super) fn is_passed(&self, lives: &[Arc<Live>]) -> bool {
+    pub(crate) fn is_passed(&self, lives: &[Arc<Live>]) -> bool {
         let came_in = |frames| lives.iter().map(|live| live.rx.frames.get() as u64).sum::<u64>() >= frames;
         // Relaxed: a hint that it is time to look at a clock's figure; nothing is handed over.
         self.mark.frames.is_some_and(came_in) || self.time_over.load(Ordering::Relaxed)
@@ -87,13 +87,13 @@ impl Milestone {
 
 impl Watch {
     /// A watch kept by the current thread.
-    pub(super) fn new(config: &ForwardConfig) -> Self {
+    pub(crate) fn new(config: &ForwardConfig) -> Self {
         let [tenth, half] = [10, 2].map(|parts| Milestone::new(config.after_one_of(parts)));
         Watch { running: AtomicUsize::new(0), tenth, half, waiter: thread::current() }
     }
 
     /// A tenth of the run.
-    pub(super) fn tenth(&self) -> &Milestone {
+    pub(crate) fn tenth(&self) -> &Milestone {
         &self.tenth
     }
 
@@ -103,7 +103,7 @@ impl Watch {
     }
 
     /// Starts a thread that is watched.
-    pub(super) fn spawn<'scope, T: Send + 'scope>(
+    pub(crate) fn spawn<'scope, T: Send + 'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
         name: &str,
@@ -122,7 +122,7 @@ impl Watch {
     }
 
     /// Sleeps until every thread has ended; meanwhile calls `observe` now and then and sets the stop flag in time.
-    pub(super) fn until_all_ended(
+    pub(crate) fn until_all_ended(
         &self,
         config: &ForwardConfig,
         stop: &StopFlag,

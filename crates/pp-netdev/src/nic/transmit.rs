@@ -62,6 +62,7 @@ impl TxDevice {
             if sent > 0 {
                 continue;
             }
+            sink.flush()?;
             if abandoned {
                 return Ok(());
             }

@@ -4,11 +4,12 @@
 //! There are two types for each because a name that is good on one side may mean nothing on the other: nothing comes
 //! out of `null`, nothing goes into `gen`.
 //!
-//! | name        | in                                            | out                                           |
-//! |-------------|-----------------------------------------------|-----------------------------------------------|
-//! | `gen:SIZE`  | [`Generator`]: numbered Ethernet/IPv4/UDP     | -                                             |
-//! | `pcap:FILE` | [`CaptureSource`]: pcap or pcapng, by content | [`CaptureSink`]: in the format that came in   |
-//! | `null`      | -                                             | [`Null`]: counts                              |
+//! | name          | in                                            | out                                           |
+//! |---------------|-----------------------------------------------|-----------------------------------------------|
+//! | `gen:SIZE`    | [`Generator`]: numbered Ethernet/IPv4/UDP     | -                                             |
+//! | `pcap:FILE`   | [`CaptureSource`]: pcap or pcapng, by content | [`CaptureSink`]: in the format that came in   |
+//! | `afxdp:IFACE` | `afxdp::AfxdpSource`: a network interface     | `afxdp::AfxdpSink`; between two, `afxdp::AfxdpForwarder` moves the pages |
+//! | `null`        | -                                             | [`Null`]: counts                              |
 //!
 //! What a capture knows about a packet beside its bytes (time, original length, interface, options) does not travel
 //! through a device; [`Frame::mark`](crate::Frame::mark) does. The mark of a captured frame is its place in the
@@ -18,6 +19,7 @@
 
 mod capture;
 mod generator;
+mod interface;
 mod name;
 mod null;
 mod open;
@@ -27,6 +29,7 @@ mod target;
 
 pub use capture::{Advice, Capture, CaptureError, CaptureSink, CaptureSource, Format, Repeat};
 pub use generator::{FrameSize, FrameSizeError, Generator};
+pub use interface::{AfxdpName, AfxdpNameError, Attach, Copies};
 pub use name::{InPort, OutPort, PortNameError, Ports};
 pub use null::Null;
 pub use open::Input;

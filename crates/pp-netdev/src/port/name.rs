@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::generator::{FrameSize, FrameSizeError};
+use super::interface::{AfxdpName, AfxdpNameError};
 
 /// A port that frames come in from. See [`Input`](super::Input).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum InPort {
     Gen(FrameSize),
     /// `pcap:FILE`; pcap or pcapng, told apart by content.
     Pcap(PathBuf),
+    /// `afxdp:IFACE` and more.
+    Afxdp(AfxdpName),
 }
 
 /// A port that frames go out to. See [`Input`](super::Input).
@@ -22,6 +25,8 @@ pub enum OutPort {
     Null,
     /// `pcap:FILE`.
     Pcap(PathBuf),
+    /// `afxdp:IFACE` and more.
+    Afxdp(AfxdpName),
 }
 
 /// A name that no port has, on the side it was given for. See [`Input`](super::Input).
@@ -50,13 +55,13 @@ pub enum PortNameError {
         /// What could have been.
         ports: Ports,
     },
-    /// `afxdp:...`, which this build does not have.
-    #[error("`{name}`: AF_XDP ports are not in this build yet, they are coming; {ports}")]
-    NotYet {
+    /// `afxdp:...` with something that no AF_XDP port is called.
+    #[error("`{name}`: {source}")]
+    Afxdp {
         /// What was given.
         name: String,
-        /// What could have been.
-        ports: Ports,
+        /// What is wrong with it.
+        source: AfxdpNameError,
     },
     /// `gen:SIZE` with a size that no frame can have.
     #[error("`{name}`: {source}")]
@@ -97,7 +102,7 @@ impl FromStr for InPort {
             }
             ("pcap", file) => pcap(name, file).map(Self::Pcap),
             ("null", _) => Err(PortNameError::WrongSide { name: owned(), ports: Ports::In }),
-            ("afxdp", _) => Err(PortNameError::NotYet { name: owned(), ports: Ports::In }),
+            ("afxdp", port) => afxdp(name, port).map(Self::Afxdp),
             _ => Err(PortNameError::Unknown { name: owned(), ports: Ports::In }),
         }
     }
@@ -108,6 +113,7 @@ impl fmt::Display for InPort {
         match self {
             Self::Gen(size) => write!(f, "gen:{}", size.bytes()),
             Self::Pcap(file) => write!(f, "pcap:{}", file.display()),
+            Self::Afxdp(port) => port.fmt(f),
         }
     }
 }
@@ -123,7 +129,7 @@ impl FromStr for OutPort {
             ("null", None) => Ok(Self::Null),
             ("pcap", file) => pcap(name, file).map(Self::Pcap),
             ("gen" | "null", _) => Err(PortNameError::WrongSide { name: owned(), ports: Ports::Out }),
-            ("afxdp", _) => Err(PortNameError::NotYet { name: owned(), ports: Ports::Out }),
+            ("afxdp", port) => afxdp(name, port).map(Self::Afxdp),
             _ => Err(PortNameError::Unknown { name: owned(), ports: Ports::Out }),
         }
     }
@@ -134,6 +140,7 @@ impl fmt::Display for OutPort {
         match self {
             Self::Null => f.write_str("null"),
             Self::Pcap(file) => write!(f, "pcap:{}", file.display()),
+            Self::Afxdp(port) => port.fmt(f),
         }
     }
 }
@@ -143,8 +150,8 @@ impl fmt::Display for OutPort {
 impl fmt::Display for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::In => "frames come in from gen[:SIZE] or pcap:FILE",
-            Self::Out => "frames go out to pcap:FILE or null",
+            Self::In => "frames come in from gen[:SIZE], pcap:FILE or afxdp:IFACE",
+            Self::Out => "frames go out to pcap:FILE, afxdp:IFACE or null",
         })
     }
 }
@@ -158,6 +165,10 @@ fn pcap(name: &str, file: Option<&str>) -> Result<PathBuf, PortNameError> {
         None | Some("") => Err(PortNameError::NoFile { name: name.to_owned() }),
         Some(file) => Ok(PathBuf::from(file)),
     }
+}
+
+fn afxdp(name: &str, port: Option<&str>) -> Result<AfxdpName, PortNameError> {
+    port.unwrap_or_default().parse().map_err(|source| PortNameError::Afxdp { name: name.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -174,10 +185,10 @@ mod tests {
 
     #[test]
     fn good_names_parse_and_print() {
-        for name in ["gen:60", "gen:1514", "pcap:a.pcap", "pcap:dir/with:colon.pcapng"] {
+        for name in ["gen:60", "gen:1514", "pcap:a.pcap", "pcap:dir/with:colon.pcapng", "afxdp:eth0@1,native"] {
             assert_eq!(name.parse::<InPort>().unwrap().to_string(), name);
         }
-        for name in ["null", "pcap:a.pcap", "pcap:/dev/stdout"] {
+        for name in ["null", "pcap:a.pcap", "pcap:/dev/stdout", "afxdp:eth0,zerocopy"] {
             assert_eq!(name.parse::<OutPort>().unwrap().to_string(), name);
         }
         assert_eq!("gen".parse::<InPort>().unwrap().to_string(), "gen:60");
@@ -185,18 +196,24 @@ mod tests {
 
     #[test]
     fn bad_names_say_what_would_be_good() {
-        assert_eq!(in_error("eth0"), "there is no port `eth0`; frames come in from gen[:SIZE] or pcap:FILE");
-        assert_eq!(in_error(""), "there is no port ``; frames come in from gen[:SIZE] or pcap:FILE");
-        assert_eq!(in_error("null"), "`null` can't stand here; frames come in from gen[:SIZE] or pcap:FILE");
+        assert_eq!(
+            in_error("eth0"),
+            "there is no port `eth0`; frames come in from gen[:SIZE], pcap:FILE or afxdp:IFACE"
+        );
+        assert_eq!(in_error(""), "there is no port ``; frames come in from gen[:SIZE], pcap:FILE or afxdp:IFACE");
+        assert_eq!(
+            in_error("null"),
+            "`null` can't stand here; frames come in from gen[:SIZE], pcap:FILE or afxdp:IFACE"
+        );
         assert_eq!(in_error("pcap:"), "`pcap:` names no file; write pcap:FILE, as in pcap:trace.pcap");
         assert_eq!(
             in_error("gen:12"),
             "`gen:12`: `12` is no size for a frame; give a number of bytes from 60 to 65535"
         );
-        assert!(in_error("afxdp:eth0").contains("not in this build yet"));
-        assert_eq!(out_error("gen"), "`gen` can't stand here; frames go out to pcap:FILE or null");
-        assert_eq!(out_error("null:x"), "`null:x` can't stand here; frames go out to pcap:FILE or null");
+        assert!(in_error("afxdp").starts_with("`afxdp`: no interface is named; write afxdp:IFACE"));
+        assert_eq!(out_error("gen"), "`gen` can't stand here; frames go out to pcap:FILE, afxdp:IFACE or null");
+        assert_eq!(out_error("null:x"), "`null:x` can't stand here; frames go out to pcap:FILE, afxdp:IFACE or null");
         assert_eq!(out_error("pcap"), "`pcap` names no file; write pcap:FILE, as in pcap:trace.pcap");
-        assert!(out_error("afxdp:eth0").contains("not in this build yet"));
+        assert!(out_error("afxdp:eth0,slow").starts_with("`afxdp:eth0,slow`: there is no option `slow`"));
     }
 }

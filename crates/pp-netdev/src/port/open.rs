@@ -9,7 +9,7 @@ use super::name::{InPort, OutPort};
 use super::null::Null;
 use super::output::OutputError;
 use super::stamp::StampSink;
-use crate::{Frame, FrameSink, FrameSource};
+use crate::{Frame, FrameSink, FrameSource, StopFlag};
 
 /// Where frames come from: opened, and found to be good.
 ///
@@ -50,11 +50,12 @@ impl Input {
     ///
     /// # Errors
     ///
-    /// The file is missing, empty or no capture that this crate reads.
+    /// The file is missing, empty or no capture that this crate reads; or it is [an interface](CaptureError::Interface).
     pub fn open(port: &InPort, repeat: Repeat) -> Result<Self, CaptureError> {
         Ok(match port {
             InPort::Gen(size) => Self::Generator(*size),
             InPort::Pcap(file) => Self::Capture(Capture::open(file)?, repeat),
+            InPort::Afxdp(name) => return Err(CaptureError::Interface { name: name.clone() }),
         })
     }
 
@@ -72,9 +73,10 @@ impl Input {
     ///
     /// # Errors
     ///
-    /// The file can't be written.
+    /// The file can't be written; or it is [an interface](OutputError::Interface).
     pub fn sink(&self, port: &OutPort, queues: NonZeroU16) -> Result<Box<dyn FrameSink>, OutputError> {
         Ok(match (port, self) {
+            (OutPort::Afxdp(name), _) => return Err(OutputError::Interface { name: name.clone() }),
             (OutPort::Null, _) => Box::new(Null::default()),
             (OutPort::Pcap(file), Self::Generator(_)) => Box::new(StampSink::create(file)?),
             (OutPort::Pcap(file), Self::Capture(capture, _)) => Box::new(capture.sink_of_queues(file, queues)?),
@@ -88,6 +90,10 @@ impl<S: FrameSource + ?Sized> FrameSource for Box<S> {
     fn next_frame(&mut self) -> io::Result<Option<Frame<'_>>> {
         (**self).next_frame()
     }
+
+    fn stop_by(&mut self, stop: &StopFlag) {
+        (**self).stop_by(stop);
+    }
 }
 
 impl<S: FrameSink + ?Sized> FrameSink for Box<S> {
@@ -97,5 +103,13 @@ impl<S: FrameSink + ?Sized> FrameSink for Box<S> {
 
     fn finish(&mut self) -> io::Result<()> {
         (**self).finish()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (**self).flush()
+    }
+
+    fn stop_by(&mut self, stop: &StopFlag) {
+        (**self).stop_by(stop);
     }
 }

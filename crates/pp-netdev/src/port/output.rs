@@ -39,6 +39,12 @@ pub enum OutputError {
         /// What was complete.
         file: PathBuf,
     },
+    /// No file at all. A mistake of the caller, not of whoever named it: `afxdp::AfxdpSink` writes to interfaces.
+    #[error("`{name}` is an interface and no file; open it as an AF_XDP port, with the feature `af-xdp` on Linux")]
+    Interface {
+        /// The port.
+        name: crate::port::AfxdpName,
+    },
 }
 
 /// A buffered file on its way to its name.
@@ -136,7 +142,7 @@ impl From<OutputError> for io::Error {
     fn from(error: OutputError) -> Self {
         let kind = match &error {
             OutputError::Create { source, .. } | OutputError::Write { source, .. } => source.kind(),
-            OutputError::Complete { .. } => io::ErrorKind::InvalidInput,
+            OutputError::Complete { .. } | OutputError::Interface { .. } => io::ErrorKind::InvalidInput,
         };
         Self::new(kind, error)
     }

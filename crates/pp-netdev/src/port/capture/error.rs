@@ -37,6 +37,12 @@ pub enum CaptureError {
         /// The directory.
         name: String,
     },
+    /// No file at all. A mistake of the caller, not of whoever named it: `afxdp::AfxdpSource` reads from interfaces.
+    #[error("`{name}` is an interface and no capture; open it as an AF_XDP port, with the feature `af-xdp` on Linux")]
+    Interface {
+        /// The port.
+        name: crate::port::AfxdpName,
+    },
     /// A file without a byte.
     #[error("the capture {name} is empty, it has not even a header; capture it again")]
     Empty {
