@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 
 use std::time::Duration;
 
-/// A network could not be made, or a program in it did not do its part.
+/// A network could not be made, or a program in it did not do its part. See [`Namespace`](crate::Namespace).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -75,7 +75,7 @@ const LOOPBACK: u32 = 1;
 // === impl Traffic ===
 
 impl Traffic {
-    /// The smallest and the largest frame, in bytes without the checksum that hardware adds.
+    /// The smallest and the largest frame, in bytes without the checksum that hardware adds. See [`Traffic`].
     pub const SIZES: (u16, u16) = (60, 1514);
 
     /// UDP packets of 60 bytes, without an end and as fast as they can be made.
@@ -113,7 +113,7 @@ impl Traffic {
     }
 
     /// Makes them on this processor. With several queues it also says which queue of a veth's other end they come to: the
-    /// processor's number modulo the number of queues.
+    /// processor's number modulo the number of queues. See [`Traffic`].
     #[must_use]
     pub fn processor(mut self, processor: usize) -> Self {
         self.processor = Some(processor);
@@ -125,7 +125,7 @@ impl Traffic {
 
 impl Generator {
     /// Sends `traffic` out of an interface that is one end of a veth pair. The other end has to have an XDP program in native
-    /// mode, or generic receive offload on, else the kernel drops everything.
+    /// mode, or generic receive offload on, else the kernel drops everything. See [`Generator`].
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl Generator {
         self.sent()
     }
 
-    /// Ends it, and says how many packets were sent.
+    /// Ends it, and says how many packets were sent. See [`Generator`].
     ///
     /// # Errors
     ///

@@ -84,7 +84,7 @@ impl Iperf {
         self
     }
 
-    /// In so many streams at the same time.
+    /// In so many streams at the same time. See [`Iperf`].
     #[must_use]
     pub fn streams(mut self, streams: u32) -> Self {
         self.streams = streams.max(1);
@@ -98,21 +98,21 @@ impl Iperf {
         self
     }
 
-    /// From the server to the client; which of them begins stays as it is.
+    /// From the server to the client; which of them begins stays as it is. See [`Iperf`].
     #[must_use]
     pub fn reverse(mut self) -> Self {
         self.direction = Direction::FromServer;
         self
     }
 
-    /// Keeps both sides on these processors; on none in particular, if there are none.
+    /// Keeps both sides on these processors; on none in particular, if there are none. See [`Iperf`].
     #[must_use]
     pub fn processors(mut self, processors: &[usize]) -> Self {
         self.processors = processors.to_vec();
         self
     }
 
-    /// Starts a server at `to` inside of `server`, and a client inside of `client`.
+    /// Starts a server at `to` inside of `server`, and a client inside of `client`. See [`Iperf`].
     ///
     /// # Errors
     ///

@@ -97,12 +97,12 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// What it was called.
+    /// What it was called. See [`Namespace`].
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// A file that stands for it as long as it lives, for programs that take a namespace by its file.
+    /// A file that stands for it as long as it lives, for programs that take a namespace by its file. See [`Namespace`].
     pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.network.as_raw_fd())
     }
@@ -126,7 +126,7 @@ impl Namespace {
         done.flatten().map_err(Error::system(format!("entering the network namespace `{}`", self.label)))
     }
 
-    /// Prepares to start `program` inside; it inherits the environment, in the language `C`.
+    /// Prepares to start `program` inside; it inherits the environment, in the language `C`. See [`Namespace`].
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl Namespace {
         self.command(program)?.arguments(arguments).spawn()
     }
 
-    /// Runs a command line inside to its end, and gives back how it ended and what it said.
+    /// Runs a command line inside to its end, and gives back how it ended and what it said. See [`Namespace`].
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl Namespace {
         self.spawn(line)?.success(PATIENCE)
     }
 
-    /// The number that the kernel has for an interface inside.
+    /// The number that the kernel has for an interface inside. See [`Namespace`].
     ///
     /// # Errors
     ///
@@ -187,7 +187,7 @@ fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
 // === impl Launch ===
 
 impl Launch {
-    /// Adds words to the command line.
+    /// Adds words to the command line. See [`Launch`].
     #[must_use]
     pub fn arguments<S: AsRef<std::ffi::OsStr>>(mut self, words: &[S]) -> Self {
         self.command.args(words);

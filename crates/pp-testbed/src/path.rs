@@ -69,11 +69,11 @@ pub enum Arp {
 impl Path {
     /// The forwarder's port to the client.
     pub const IN: &str = "f0";
-    /// The forwarder's port to the server.
+    /// The forwarder's port to the server. See [`Path`].
     pub const OUT: &str = "f1";
-    /// The client's interface.
+    /// The client's interface. See [`Path`].
     pub const CLIENT: &str = "c0";
-    /// The server's interface.
+    /// The server's interface. See [`Path`].
     pub const SERVER: &str = "s0";
 
     /// An MTU of 1500 bytes, one queue, [`Arp::Told`], and [`Offloads::Off`] at client and server. An example is at [`Path`].
@@ -81,7 +81,7 @@ impl Path {
         PathBuilder { mtu: 1500, queues: 1, arp: Arp::Told, offloads: Offloads::Off }
     }
 
-    /// Where the client is.
+    /// Where the client is. See [`Path`].
     pub fn client(&self) -> &Namespace {
         &self.client
     }
@@ -91,17 +91,17 @@ impl Path {
         &self.forwarder
     }
 
-    /// Where the server is.
+    /// Where the server is. See [`Path`].
     pub fn server(&self) -> &Namespace {
         &self.server
     }
 
-    /// The client's addresses.
+    /// The client's addresses. See [`Path`].
     pub fn client_end(&self) -> Endpoint {
         endpoint(1)
     }
 
-    /// The server's addresses.
+    /// The server's addresses. See [`Path`].
     pub fn server_end(&self) -> Endpoint {
         endpoint(2)
     }
@@ -207,13 +207,13 @@ impl PathBuilder {
         self
     }
 
-    /// How client and server know each other.
+    /// How client and server know each other. See [`Path`].
     pub fn arp(mut self, arp: Arp) -> Self {
         self.arp = arp;
         self
     }
 
-    /// What client and server leave to others.
+    /// What client and server leave to others. See [`Path`].
     pub fn offloads(mut self, offloads: Offloads) -> Self {
         self.offloads = offloads;
         self

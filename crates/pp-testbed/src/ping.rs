@@ -67,14 +67,14 @@ impl Ping {
         self
     }
 
-    /// The time from one request to the next.
+    /// The time from one request to the next. See [`Ping`].
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// Asks `to` from inside of `from`.
+    /// Asks `to` from inside of `from`. See [`Ping`].
     ///
     /// # Errors
     ///

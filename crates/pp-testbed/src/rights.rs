@@ -10,7 +10,7 @@ use crate::assembly::Assembler;
 use crate::namespace::Namespace;
 use crate::sys::bpf::Program;
 
-/// Why no network can be made here; the sentence also says what to do.
+/// Why no network can be made here; the sentence also says what to do. See [`Rights`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Missing {
@@ -101,7 +101,7 @@ fn try_everything() -> Result<(), Missing> {
 }
 
 /// Says that `what` is not tested, and why, where nobody overlooks it: on the real standard error, which the test harness does
-/// not hide from tests that pass. See [`skip_without_rights`](crate::skip_without_rights).
+/// not hide from tests that pass. See [`Rights`].
 ///
 /// # Panics
 ///

@@ -48,12 +48,12 @@ impl Running {
         Running { line, child, stdout, stderr }
     }
 
-    /// Its process id, for [`CpuTime::of`] for instance.
+    /// Its process id, for [`CpuTime::of`] for instance. See [`Running`].
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The processor time it has used.
+    /// The processor time it has used. See [`Running`].
     ///
     /// # Errors
     ///
@@ -62,12 +62,12 @@ impl Running {
         CpuTime::of(self.pid())
     }
 
-    /// What it has written to its standard output so far.
+    /// What it has written to its standard output so far. See [`Running`].
     pub fn stdout(&self) -> String {
         contents(&self.stdout)
     }
 
-    /// What it has written to its standard error so far.
+    /// What it has written to its standard error so far. See [`Running`].
     pub fn stderr(&self) -> String {
         contents(&self.stderr)
     }
@@ -77,7 +77,7 @@ impl Running {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Writes a line to its standard input.
+    /// Writes a line to its standard input. See [`Running`].
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl Running {
         self.signal(Signal::INT)
     }
 
-    /// Kills it, as `kill -9` does, and does not wait.
+    /// Kills it, as `kill -9` does, and does not wait. See [`Running`].
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Running {
         self.signal(Signal::KILL)
     }
 
-    /// Waits until its output, standard output or error, contains `text`.
+    /// Waits until its output, standard output or error, contains `text`. See [`Running`].
     ///
     /// # Errors
     ///

@@ -42,7 +42,7 @@ pub enum Hook {
     Generic,
 }
 
-/// What a [`Sink`] has seen.
+/// What a [`Sink`] has seen. [`Path::generate`](crate::Path::generate) shows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// All packets.
@@ -77,7 +77,7 @@ impl Hook {
 }
 
 impl Sink {
-    /// Begins on an interface.
+    /// Begins on an interface. See [`Path`](crate::Path).
     ///
     /// # Errors
     ///

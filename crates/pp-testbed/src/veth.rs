@@ -78,7 +78,7 @@ impl<'a> Veth<'a> {
         self
     }
 
-    /// How many queues both ends have in each direction.
+    /// How many queues both ends have in each direction. See [`Veth`].
     pub fn queues(mut self, queues: u16) -> Self {
         self.queues = queues;
         self
@@ -117,7 +117,7 @@ impl<'a> End<'a> {
         End { namespace, name, mac: None, address: None, offloads: Offloads::Default }
     }
 
-    /// Its Ethernet address.
+    /// Its Ethernet address. See [`Veth`].
     #[must_use]
     pub fn mac(mut self, mac: Mac) -> Self {
         self.mac = Some(mac);
@@ -131,7 +131,7 @@ impl<'a> End<'a> {
         self
     }
 
-    /// What it leaves to others.
+    /// What it leaves to others. See [`Veth`].
     #[must_use]
     pub fn offloads(mut self, offloads: Offloads) -> Self {
         self.offloads = offloads;
