@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+#[cfg(target_os = "linux")]
+use pp_netdev::port::AfxdpName;
 use pp_netdev::port::{InPort, OutPort};
 
 /// A recycling pool of DMA-ready pages, at work.
@@ -23,6 +25,26 @@ pub(crate) enum Command {
     /// pool's size has passed, and ends by itself within seconds.
     #[command(after_help = PORTS)]
     Forward(ForwardArgs),
+
+    /// Have real ping and iperf3 talk through the forwarder, in networks made for that (as root)
+    ///
+    /// Two network namespaces are joined by veth pairs and `pagepool forward --both` between them, on AF_XDP sockets. A table shows
+    /// packets and pools while the programs talk; their results come last. All of it is gone with the program.
+    #[cfg(target_os = "linux")]
+    Demo(DemoArgs),
+}
+
+/// `pagepool demo`.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Seconds that each program talks, 3 unless given
+    #[arg(long, value_name = "S")]
+    pub(crate) seconds: Option<Seconds>,
+
+    /// Print one JSON object and no table
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 const IN: &str =
@@ -121,6 +143,17 @@ pub(crate) struct ForwardArgs {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[cfg(target_os = "linux")]
+impl ForwardArgs {
+    /// The two interfaces, if the run is between two.
+    pub(crate) fn interfaces(&self) -> Option<(&AfxdpName, &AfxdpName)> {
+        match (&self.input, &self.output) {
+            (Some(InPort::Afxdp(from)), OutPort::Afxdp(to)) => Some((from, to)),
+            _ => None,
+        }
+    }
 }
 
 /// The providers this build has.

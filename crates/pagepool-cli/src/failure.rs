@@ -12,6 +12,8 @@ use pp_provider_buddy::BuddyError;
 use pp_provider_passthrough::SizeError;
 
 use crate::args::PageSize;
+#[cfg(target_os = "linux")]
+use crate::demo::DemoError;
 
 /// What ended the program early.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +85,9 @@ pub(crate) enum Failure {
     #[cfg(target_os = "linux")]
     #[error(transparent)]
     Afxdp(#[from] AfxdpError),
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     #[cfg(not(target_os = "linux"))]
     #[error("`{port}` can't be opened: AF_XDP is Linux's; name a port of another kind")]
     NoAfxdp { port: String },

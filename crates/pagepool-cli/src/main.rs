@@ -13,6 +13,8 @@
 #[cfg_attr(not(target_os = "linux"), path = "no_afxdp.rs")]
 mod afxdp;
 mod args;
+#[cfg(target_os = "linux")]
+mod demo;
 mod ends;
 mod failure;
 mod forward;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let result = match command {
         Command::Forward(args) => forward::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Demo(args) => demo::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -134,7 +134,9 @@ mod tests {
     use crate::args::{Cli, Command};
 
     fn sizes(options: &[&str]) -> Result<Sizes, String> {
-        let Command::Forward(args) = Cli::parse_from(["pagepool", "forward"].iter().chain(options)).command;
+        let Command::Forward(args) = Cli::parse_from(["pagepool", "forward"].iter().chain(options)).command else {
+            panic!("the words say forward")
+        };
         Sizes::new(&args).map_err(|failure| failure.to_string())
     }
 

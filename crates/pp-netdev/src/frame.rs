@@ -25,7 +25,7 @@ pub trait FrameSource: Send {
     fn next_frame(&mut self) -> io::Result<Option<Frame<'_>>>;
 
     /// The flag that ends the run that this source is about to be used in: one that may wait for frames looks at it now and then,
-    /// and is at its end when it is set.
+    /// and is at its end when it is set. See [`Forwarder`](crate::Forwarder).
     fn stop_by(&mut self, stop: &StopFlag) {
         let _ = stop;
     }
@@ -47,7 +47,7 @@ pub trait FrameSink: Send {
     /// What the file or device said; the output is not complete then.
     fn finish(&mut self) -> io::Result<()>;
 
-    /// There is nothing more to send for the moment: what is kept back to go out together goes now.
+    /// There is nothing more to send for the moment: what is kept back to go out together goes now. See [`Forwarder`](crate::Forwarder).
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ pub trait FrameSink: Send {
     }
 
     /// The flag that ends the run that this sink is about to be used in: one that may have to wait for room looks at it now and then,
-    /// and fails when it is set and there is none.
+    /// and fails when it is set and there is none. See [`Forwarder`](crate::Forwarder).
     fn stop_by(&mut self, stop: &StopFlag) {
         let _ = stop;
     }

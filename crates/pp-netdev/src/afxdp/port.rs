@@ -161,13 +161,13 @@ impl AfxdpPort {
         &self.umem
     }
 
-    /// How the interface is, while it is used.
+    /// How the interface is, while it is used. See [`AfxdpPort`].
     pub fn state(&self) -> &Arc<PortState> {
         &self.state
     }
 
     /// Has each pool fetch `pages` from its provider, and keep them in cache and ring: more than that never is on the way, and what the
-    /// provider is asked for later is a sign that pages do not come back.
+    /// provider is asked for later is a sign that pages do not come back. See [`AfxdpPort`].
     pub fn warm_up(&mut self, pages: usize) {
         for (_, pool) in &mut self.lanes {
             // Where there are fewer it does with fewer.

@@ -107,7 +107,7 @@ impl PortReport {
         }
     }
 
-    /// What of a counter all queues have together.
+    /// What of a counter all queues have together. [`AfxdpSource`](super::AfxdpSource) shows it.
     pub fn total(&self, of: impl Fn(&QueueCounters) -> usize) -> u64 {
         self.queues.iter().map(|queue| of(&queue.counters) as u64).sum()
     }

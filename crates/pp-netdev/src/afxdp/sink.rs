@@ -59,7 +59,7 @@ impl AfxdpSink {
         Ok(AfxdpSink { solo: Solo::new(port)?, stop: StopFlag::new(), kept: 0 })
     }
 
-    /// How the interface is.
+    /// How the interface is. See [`AfxdpSink`].
     pub fn state(&self) -> &Arc<PortState> {
         self.solo.state()
     }

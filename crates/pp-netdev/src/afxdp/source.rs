@@ -77,7 +77,7 @@ impl AfxdpSource {
         })
     }
 
-    /// How the interface is.
+    /// How the interface is. See [`AfxdpSource`].
     pub fn state(&self) -> &Arc<PortState> {
         self.solo.state()
     }
