@@ -32,7 +32,7 @@ pub enum ProgramError {
     /// The kernel knows no packets of several buffers.
     #[error(
         "this kernel has no XDP packets of several buffers, which Linux has since 5.18, and for sockets since 6.6; \
-         use a newer one, or Packets::Whole"
+         use a newer one, or take whole packets only"
     )]
     NoSeveralBuffers,
     /// There is no such interface, or no longer.
@@ -54,7 +54,7 @@ pub enum ProgramError {
     /// The interface's driver runs no programs. From [`AttachMode::Native`](super::AttachMode::Native) only.
     #[error(
         "the driver of {interface} runs no XDP programs itself, or none with the settings that it has; \
-         use AttachMode::Generic or AttachMode::Best, which are slower"
+         use generic mode, which is slower, or the best that there is"
     )]
     NativeUnsupported {
         /// The interface's name.
@@ -63,8 +63,8 @@ pub enum ProgramError {
     /// The interface's packets may be longer than a buffer of its driver. From [`AttachMode::Native`](super::AttachMode::Native)
     /// only.
     #[error(
-        "packets on {interface} may be longer than one buffer of its driver; use Packets::SeveralBuffers, \
-         a lower MTU (`ip link set dev {interface} mtu 1500`) or AttachMode::Generic"
+        "packets on {interface} may be longer than one buffer of its driver; take packets of several, set \
+         a lower MTU (`ip link set dev {interface} mtu 1500`) or use generic mode"
     )]
     MtuTooLarge {
         /// The interface's name.
@@ -73,7 +73,7 @@ pub enum ProgramError {
     /// The interface's driver refused for a reason of its own. From [`AttachMode::Native`](super::AttachMode::Native) only.
     #[error(
         "the driver of {interface} does not run the program itself: {source}. MTU, large receive offload and the number of \
-         queues are the usual reasons, and `dmesg` may have the driver's own; AttachMode::Generic runs it without the driver"
+         queues are the usual reasons, and `dmesg` may have the driver's own; generic mode does without the driver"
     )]
     NativeRefused {
         /// The interface's name.
