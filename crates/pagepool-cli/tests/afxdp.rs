@@ -5,11 +5,14 @@
 
 mod common;
 
+use std::fs;
+use std::process::Stdio;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Files, check_laws, number};
 use pp_testbed::{Arp, Iperf, Path, Ping, Running, skip_without_rights};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// How long anything may take that is not timed.
@@ -99,8 +102,8 @@ fn ping_tcp_and_udp_pass_and_no_page_is_copied_or_lost() {
     }
 }
 
-/// 20 kpps for ten seconds. What the forwarder and its sockets lose is looked at in each try; the machine may be too busy for the
-/// two ends.
+/// 20 kpps for ten seconds. Where the machine is busy with other things, packets are lost before they reach the forwarder's port, and
+/// after they have reached the server; the kernel counts both.
 #[test]
 fn twenty_kpps_of_udp_lose_nothing() {
     skip_without_rights!("iperf3");
@@ -109,22 +112,40 @@ fn twenty_kpps_of_udp_lose_nothing() {
     for left in (0..TRIES).rev() {
         let path = Path::builder().build().unwrap();
         let running = start(&path, &BOTH);
-        let udp = path.iperf(Iperf::udp(20_000 * 8 * u64::from(PAYLOAD)).seconds(10).payload(PAYLOAD)).unwrap();
+        let udp = Iperf::udp(20_000 * 8 * u64::from(PAYLOAD)).seconds(10).payload(PAYLOAD).buffer(2 << 20);
+        let udp = path.iperf(udp).unwrap();
         let report = end(running, &[]);
         assert_eq!((&report["dropped"], &report["copied_bytes"]), (&0.into(), &0.into()));
         for pool in report["pools"].as_array().unwrap() {
-            let (at_tenth, all) = (&pool["provider_allocs_at_10_percent"], number(&pool["provider_allocs"]));
-            assert!(at_tenth.is_null() && all == 3 * 2048, "what was fetched before: {pool:#}");
+            assert_eq!(number(&pool["provider_allocs"]), 3 * 2048, "what was fetched before: {pool:#}");
         }
-        let packets = udp.packets.unwrap();
+        let (packets, lost) = (udp.packets.unwrap(), udp.lost.unwrap());
         assert!(packets > 150_000, "{udp:?}");
-        if udp.lost == Some(0) {
+        if lost == 0 {
             return;
         }
-        eprintln!("of {packets} packets {:?} did not reach iperf3, which is not always given a processor", udp.lost);
-        let ring_full = number(&report["ports"][0]["kernel"]["rx_ring_full"]);
-        assert!(left > 0 || ring_full == 0, "the forwarder was too slow three times: {report:#}");
+        let (before, after) = (dropped_at_the_port(&path), dropped_at_the_server(&path));
+        eprintln!("of {packets} packets {lost} were lost: {before} before the forwarder, {after} at the server");
+        let kernel = &report["ports"][0]["kernel"];
+        // It had no processor for a tenth of a second: that is the machine, unless it always is.
+        let starved = number(&kernel["rx_dropped"]) + number(&kernel["rx_ring_full"]);
+        assert!(lost <= before + after + starved, "{report:#}");
+        assert!(starved == 0 || left > 0, "the forwarder was too slow {TRIES} times: {report:#}");
     }
+}
+
+/// Packets that found no place in the veth's own ring.
+fn dropped_at_the_port(path: &Path) -> u64 {
+    let file = format!("/sys/class/net/{}/statistics/rx_dropped", Path::IN);
+    path.forwarder().run(&["cat", &file]).unwrap().trim().parse().unwrap()
+}
+
+/// Packets that found no place in the socket's buffer.
+fn dropped_at_the_server(path: &Path) -> u64 {
+    let counts = path.server().run(&["cat", "/proc/net/snmp"]).unwrap();
+    let udp: Vec<_> = counts.lines().filter_map(|line| line.strip_prefix("Udp: ")).collect();
+    let at = udp[0].split(' ').position(|name| name == "RcvbufErrors").unwrap();
+    udp[1].split(' ').nth(at).unwrap().parse().unwrap()
 }
 
 #[test]
@@ -331,12 +352,25 @@ fn the_demonstration_has_real_programs_talk() {
     }
 
     // Ctrl-C, or killed: nobody is left.
-    for signal in [rustix::process::Signal::INT, rustix::process::Signal::KILL] {
-        let mut child = demo(&["--seconds", "60", "--json"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    for signal in [Signal::INT, Signal::KILL] {
+        let mut child = demo(&["--seconds", "60", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
         thread::sleep(Duration::from_millis(1500));
-        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
-        let before = std::time::Instant::now();
+        let clients = children(child.id());
+        assert!(!clients.is_empty(), "ping is not started");
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let before = Instant::now();
         child.wait().unwrap();
-        assert!(before.elapsed() < Duration::from_secs(5));
+        while clients.iter().any(|client| fs::exists(format!("/proc/{client}")).unwrap()) {
+            assert!(before.elapsed() < Duration::from_secs(5), "{clients:?} are left");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
+}
+
+/// The processes that a process has started.
+fn children(id: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).unwrap();
+    let listed = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
+    let words: Vec<_> = listed.collect();
+    words.iter().flat_map(|list| list.split_whitespace()).map(|id| id.parse().unwrap()).collect()
 }

@@ -32,6 +32,7 @@ pub struct Iperf {
     seconds: u32,
     streams: u32,
     payload: Option<u32>,
+    buffer: Option<u32>,
     direction: Direction,
     processors: Vec<usize>,
 }
@@ -69,7 +70,7 @@ impl Iperf {
     /// As much as goes, for 2 seconds, in one stream from the client to the server.
     pub fn tcp() -> Self {
         let (protocol, direction) = (Protocol::Tcp, Direction::FromClient);
-        Iperf { protocol, seconds: 2, streams: 1, payload: None, direction, processors: Vec::new() }
+        Iperf { protocol, seconds: 2, streams: 1, payload: None, buffer: None, direction, processors: Vec::new() }
     }
 
     /// So many bits a second, for 2 seconds, from the client to the server.
@@ -95,6 +96,14 @@ impl Iperf {
     #[must_use]
     pub fn payload(mut self, bytes: u32) -> Self {
         self.payload = Some(bytes);
+        self
+    }
+
+    /// Bytes of a socket's buffer, as far as the system gives them: room for packets that come while the receiving side waits for a
+    /// processor. See [`Iperf`].
+    #[must_use]
+    pub fn buffer(mut self, bytes: u32) -> Self {
+        self.buffer = Some(bytes);
         self
     }
 
@@ -142,6 +151,7 @@ impl Iperf {
             words.extend(["--udp".into(), "--bitrate".into(), rate.to_string()]);
         }
         words.extend(self.payload.iter().flat_map(|bytes| ["--length".into(), bytes.to_string()]));
+        words.extend(self.buffer.iter().flat_map(|bytes| ["--window".into(), bytes.to_string()]));
         if self.direction == Direction::FromServer {
             words.push("--reverse".into());
         }

@@ -115,7 +115,12 @@ impl Clients {
         }
         let Some(answer) = self.until_done(path.client().spawn(&line)?, stop)? else { return Ok(None) };
         let result = if udp.is_some() { udp_result(&answer) } else { tcp_result(&answer) };
-        result.map(Some).ok_or(Error::Answer { line: line.join(" "), what: "rate", answer })
+        result.map(Some).ok_or_else(|| {
+            // It also ends well without having reached anybody.
+            let said: Value = serde_json::from_str(&answer).unwrap_or_default();
+            let answer = said["error"].as_str().map_or(answer, str::to_owned);
+            Error::Answer { line: line.join(" "), what: "rate", answer }
+        })
     }
 
     /// What a program said when it ended; nothing if the flag was set before, and it is killed then.
