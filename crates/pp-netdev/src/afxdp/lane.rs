@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::forward::Directions;
 use super::side::{BURST, Burst, Memory, Side, Which, forward, settle};
 use crate::counters::Live;
-use crate::forward::{Milestone, StopOnExit};
+use crate::forward::watch::{Milestone, StopOnExit};
 use crate::program::Program;
 use crate::stop::StopFlag;
 use crate::sync::lock_std;

@@ -19,7 +19,7 @@ mod error;
 mod phases;
 mod queue;
 mod report;
-mod watch;
+pub(crate) mod watch;
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub use error::ForwardError;
 pub use phases::Phase;
 use queue::Queue;
 pub use report::{PoolReport, Progress, Report, Traffic};
-pub(crate) use watch::{Milestone, StopOnExit, Watch};
+use watch::{StopOnExit, Watch};
 
 /// Forwards frames from a source to a sink through two software NICs, with a pool a queue.
 ///
