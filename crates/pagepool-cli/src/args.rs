@@ -5,9 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-#[cfg(target_os = "linux")]
-use pp_netdev::port::AfxdpName;
-use pp_netdev::port::{InPort, OutPort};
+use pp_netdev::port::{AfxdpName, InPort, OutPort};
 
 /// A recycling pool of DMA-ready pages, at work.
 #[derive(Debug, Parser)]
@@ -30,12 +28,10 @@ pub(crate) enum Command {
     ///
     /// Two network namespaces are joined by veth pairs and `pagepool forward --both` between them, on AF_XDP sockets. A table shows
     /// packets and pools while the programs talk; their results come last. All of it is gone with the program.
-    #[cfg(target_os = "linux")]
     Demo(DemoArgs),
 }
 
 /// `pagepool demo`.
-#[cfg(target_os = "linux")]
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
     /// Seconds that each program talks, 3 unless given
@@ -145,7 +141,6 @@ pub(crate) struct ForwardArgs {
     pub(crate) json: bool,
 }
 
-#[cfg(target_os = "linux")]
 impl ForwardArgs {
     /// The two interfaces, if the run is between two.
     pub(crate) fn interfaces(&self) -> Option<(&AfxdpName, &AfxdpName)> {

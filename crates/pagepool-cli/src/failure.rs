@@ -4,7 +4,6 @@ use std::io;
 use std::process::ExitCode;
 
 use pp_core::BuildError;
-#[cfg(target_os = "linux")]
 use pp_netdev::afxdp::{AfxdpError, PortError};
 use pp_netdev::port::{CaptureError, OutputError};
 use pp_netdev::{ForwardError, WindowError};
@@ -12,7 +11,6 @@ use pp_provider_buddy::BuddyError;
 use pp_provider_passthrough::SizeError;
 
 use crate::args::PageSize;
-#[cfg(target_os = "linux")]
 use crate::demo::DemoError;
 
 /// What ended the program early.
@@ -79,18 +77,12 @@ pub(crate) enum Failure {
     Window(#[from] WindowError),
     #[error(transparent)]
     Forward(#[from] ForwardError),
-    #[cfg(target_os = "linux")]
     #[error(transparent)]
     Port(#[from] PortError),
-    #[cfg(target_os = "linux")]
     #[error(transparent)]
     Afxdp(#[from] AfxdpError),
-    #[cfg(target_os = "linux")]
     #[error(transparent)]
     Demo(#[from] DemoError),
-    #[cfg(not(target_os = "linux"))]
-    #[error("`{port}` can't be opened: AF_XDP is Linux's; name a port of another kind")]
-    NoAfxdp { port: String },
     #[error("signals can't be caught: {0}; end other programs and try again")]
     Signals(io::Error),
     #[error("the report can't be written: {0}; the packets were forwarded")]

@@ -10,10 +10,11 @@
     reason = "a program has std, and one name for it is enough"
 )]
 
-#[cfg_attr(not(target_os = "linux"), path = "no_afxdp.rs")]
+#[cfg(not(target_os = "linux"))]
+compile_error!("pagepool is for Linux, whose are its pages' mappings and its AF_XDP ports; leave it out");
+
 mod afxdp;
 mod args;
-#[cfg(target_os = "linux")]
 mod demo;
 mod ends;
 mod failure;
@@ -37,7 +38,6 @@ fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let result = match command {
         Command::Forward(args) => forward::run(&args),
-        #[cfg(target_os = "linux")]
         Command::Demo(args) => demo::run(&args),
     };
     match result {

@@ -1,6 +1,5 @@
 //! Real packets through the real program, between namespaces, as root.
 
-#![cfg(target_os = "linux")]
 #![allow(clippy::std_instead_of_core, reason = "as in the program")]
 
 mod common;

@@ -1,6 +1,5 @@
 //! What can't be opened gets one sentence, and nothing is left attached; as root, in namespaces of the tests.
 
-#![cfg(target_os = "linux")]
 #![allow(clippy::std_instead_of_core, reason = "as in the program")]
 
 mod common;
