@@ -196,7 +196,6 @@ pub(crate) fn to_report(run: &pp_netdev::Report, handles: &[PoolHandle<Host>]) -
         copied_bytes: 0,
         ports: Vec::new(),
         stuck: 0,
-        not_quiet: 0,
     }
 }
 

@@ -30,9 +30,6 @@ pub(crate) struct Report {
     /// Packets that were on their way out of an AF_XDP port when the run ended, for the sentence under the table.
     #[serde(skip)]
     pub(crate) stuck: u64,
-    /// Queues that the kernel had not given up in time, for the sentence under the table.
-    #[serde(skip)]
-    pub(crate) not_quiet: usize,
 }
 
 /// A part of the run with one kind of buffers.

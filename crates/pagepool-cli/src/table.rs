@@ -50,13 +50,6 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if report.stuck > 0 {
         writeln!(out, "{} on their way out when the run ended, and dropped", packets_were(report.stuck))?;
     }
-    if report.not_quiet > 0 {
-        writeln!(
-            out,
-            "the kernel had not given up {} of the queues; pages that it holds of them count as lost until it does",
-            report.not_quiet
-        )?;
-    }
     for pools in report.pools.chunks(COLUMNS) {
         write_columns(out, pools, |pool| format!("pool {} ({})", pool.id, pool.name), ROWS)?;
     }

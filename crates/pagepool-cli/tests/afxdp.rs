@@ -21,9 +21,23 @@ const SOON: Duration = Duration::from_secs(20);
 fn start(path: &Path, args: &[&str]) -> Running {
     let mut words = vec!["forward"];
     words.extend(args);
-    let running = path.forwarder().command(env!("CARGO_BIN_EXE_pagepool")).unwrap().arguments(&words).spawn().unwrap();
-    thread::sleep(Duration::from_millis(700));
+    let mut running =
+        path.forwarder().command(env!("CARGO_BIN_EXE_pagepool")).unwrap().arguments(&words).spawn().unwrap();
+    // Packets come to those that receive as soon as they have their program.
+    let receives =
+        |port: &str| args.iter().any(|arg| arg.contains(port)) && (port == Path::IN || args.contains(&"--both"));
+    for port in [Path::IN, Path::OUT].into_iter().filter(|port| receives(port)) {
+        let end = Instant::now() + SOON;
+        while !shown(path, port).contains("xdp") {
+            assert!(Instant::now() < end && running.is_running(), "{port}: {}", running.stderr());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
     running
+}
+
+fn shown(path: &Path, port: &str) -> String {
+    path.forwarder().run(&["ip", "-details", "link", "show", "dev", port]).unwrap()
 }
 
 const BOTH: [&str; 6] = ["--in", "afxdp:f0", "--out", "afxdp:f1", "--both", "--json"];
@@ -73,7 +87,7 @@ fn check(report: &Value) {
 /// No program is left at the ports, and both are free.
 fn is_free(path: &Path) {
     for port in [Path::IN, Path::OUT] {
-        let shown = path.forwarder().run(&["ip", "-details", "link", "show", "dev", port]).unwrap();
+        let shown = shown(path, port);
         assert!(!shown.contains("xdp"), "{shown}");
     }
     end(start(path, &BOTH), &[]);
@@ -278,6 +292,11 @@ fn an_interface_that_goes_down_and_up_is_used_again() {
         link(port, "up");
         running.until("is up again", SOON).unwrap();
         drop(traffic.map(|traffic| traffic.stop()));
+        // The other end of the pair takes up to a second to notice.
+        let until = Instant::now() + SOON;
+        while path.ping(Ping::new().count(1)).is_err() {
+            assert!(Instant::now() < until, "never reached again");
+        }
         assert_eq!(path.ping(Ping::new()).unwrap().received, 5, "{port}");
         let (down, up) =
             (format!("`{port}` is down; packets go on when it is up again"), format!("`{port}` is up again"));

@@ -152,6 +152,11 @@ fn an_interface_that_was_down_is_used_again() {
         until(true);
         link("up");
         until(false);
+        // The other end of the pair takes up to a second to notice.
+        let end = Instant::now() + Duration::from_secs(10);
+        while path.ping(Ping::new().count(1)).is_err() {
+            assert!(Instant::now() < end, "never reached again");
+        }
         path.ping(Ping::new().count(10))
     });
     check(&report.unwrap());

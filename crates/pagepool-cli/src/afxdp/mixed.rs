@@ -7,6 +7,7 @@ use pp_netdev::port::AfxdpName;
 use pp_netdev::{FrameSink, FrameSource};
 
 use super::memory::Memories;
+use super::watch::say_not_quiet;
 use crate::args::ForwardArgs;
 use crate::failure::Failure;
 use crate::forward::{headroom, pool_to_report};
@@ -93,5 +94,5 @@ fn add(report: &mut Report, port: &SoloReport, handle: &PoolHandle<Host>) {
     report.copied_bytes += port.copied_bytes;
     report.ports.push(super::report::port(&port.port));
     report.pools.push(pool_to_report(&port.pool, handle));
-    report.not_quiet += usize::from(!port.is_quiet);
+    say_not_quiet(usize::from(!port.is_quiet));
 }

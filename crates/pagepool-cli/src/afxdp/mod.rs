@@ -122,6 +122,6 @@ fn whole(run: &AfxdpReport, handles: &[PoolHandle<Host>]) -> Report {
     report.copied_bytes = run.copied_bytes;
     report.ports = run.ports.iter().map(report::port).collect();
     report.stuck = run.stuck;
-    report.not_quiet = run.not_quiet;
+    watch::say_not_quiet(run.not_quiet);
     report
 }

@@ -1,5 +1,6 @@
-//! What is said of interfaces while a run goes on.
+//! What is said of interfaces while a run goes on, and after it.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use pp_netdev::afxdp::PortState;
@@ -31,5 +32,17 @@ impl Interfaces {
                 _ => {}
             }
         }
+    }
+}
+
+/// Says on standard error that the kernel still has so many queues, if it has any.
+pub(super) fn say_not_quiet(queues: usize) {
+    if queues > 0 {
+        let queues = if queues == 1 { "1 queue".to_owned() } else { format!("{queues} queues") };
+        // Where it can't be said the report is written all the same.
+        let _ = writeln!(
+            io::stderr(),
+            "pagepool: the kernel has not given up {queues} yet; the pages that it holds count as lost, and come back when it has"
+        );
     }
 }
