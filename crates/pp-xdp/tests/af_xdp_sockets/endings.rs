@@ -46,6 +46,7 @@ fn closed_under_traffic() {
         scene::make(1500, 1);
         let (a, stop) = (Wire::open("a0"), AtomicBool::new(false));
         std::thread::scope(|scope| {
+            let _stops = Stop(&stop);
             scope.spawn(|| {
                 let frame = frame(7, 1400);
                 while !stop.load(Ordering::Relaxed) {
@@ -78,9 +79,17 @@ fn closed_under_traffic() {
                 scene::close([f0, f1]);
                 all_home(&buddy);
             }
-            stop.store(true, Ordering::Relaxed);
         });
     });
+}
+
+/// Says when it is dropped, be that by a panic, that others are to end.
+struct Stop<'f>(&'f AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// By a descriptor that somebody else has, and by a forked child that has never heard of it.

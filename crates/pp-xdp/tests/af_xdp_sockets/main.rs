@@ -9,6 +9,7 @@
 //! | [`trouble`] | interfaces that go, consumers that sleep, pages that are elsewhere |
 //! | [`endings`] | how queues end, and when pages come home |
 #![cfg(all(feature = "af-xdp", target_os = "linux"))]
+#![cfg(not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"))))]
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 #[path = "../common/net/mod.rs"]

@@ -62,7 +62,8 @@ fn no_allocation_a_packet() {
     in_bare_namespace(|| {
         scene::make(9000, 1);
         for attach in [AttachMode::Generic, AttachMode::Native] {
-            let config = QueueConfig { entries: 128, buffers: Buffers::Several, ..QueueConfig::default() };
+            let config =
+                QueueConfig { entries: 128, buffers: Buffers::Several, patience: SOON, ..QueueConfig::default() };
             let setup = Setup { attach, packets: Packets::SeveralBuffers, config, ..Setup::default() };
             let (mut f0, mut f1, buddy) = ports(&setup);
             let (a, b) = (Wire::open("a0"), Wire::open("b0"));

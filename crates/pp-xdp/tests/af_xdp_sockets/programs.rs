@@ -216,7 +216,7 @@ fn a_packet_that_is_too_long_for_the_other_port() {
     in_bare_namespace(|| {
         scene::make(9000, 1);
         let ((buddy, umem), (other_buddy, other_umem)) = (memory(), memory());
-        let config = QueueConfig { entries: 64, buffers: Buffers::Several, ..QueueConfig::default() };
+        let config = QueueConfig { entries: 64, buffers: Buffers::Several, patience: SOON, ..QueueConfig::default() };
         let long = Setup { packets: Packets::SeveralBuffers, config, ..Setup::default() };
         let mut f0 = Port::open("f0", &umem, &buddy, &long);
         assert_eq!(f0.program.as_ref().unwrap().attached(), Attached::Native);

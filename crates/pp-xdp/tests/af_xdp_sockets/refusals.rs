@@ -58,7 +58,7 @@ impl Memory {
 }
 
 fn config() -> QueueConfig {
-    QueueConfig { entries: 64, ..QueueConfig::default() }
+    QueueConfig { entries: 64, patience: SOON, ..QueueConfig::default() }
 }
 
 /// Does not wait for a queue that is in use.

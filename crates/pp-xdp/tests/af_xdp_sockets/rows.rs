@@ -4,7 +4,7 @@ use pp_provider_buddy::Buddy;
 use pp_xdp::af_xdp::{AttachMode, BindMode, Buffers, BusyPoll, ChunkLayout, Packets, QueueConfig, Umem, Wakeups};
 
 use crate::memory::Kind;
-use crate::scene::Setup;
+use crate::scene::{SOON, Setup};
 
 /// How chunks lie: the layout, bytes in a chunk and in the provider's unit, bytes of headroom.
 pub(crate) type Chunks = (ChunkLayout, u32, usize, u32);
@@ -104,6 +104,7 @@ impl Row {
             bind: self.bind,
             wakeups: self.wakeups,
             busy_poll: self.busy_poll,
+            patience: SOON,
             ..QueueConfig::default()
         };
         Setup { attach: self.attach, packets, queues: self.queues, config, ..Setup::default() }

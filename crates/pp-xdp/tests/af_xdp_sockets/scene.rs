@@ -12,8 +12,9 @@ use pp_xdp::af_xdp::{
 use crate::net::namespace::ip;
 use crate::wire::Wire;
 
-/// How long a queue may take to be quiet, and frames to arrive.
-pub(crate) const SOON: Duration = Duration::from_secs(2);
+/// How long a queue may take to be quiet, and frames to arrive. Most take milliseconds; on a machine whose processors are all at work on
+/// something else, the kernel leaves its own work for later.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// Makes the two pairs in this namespace.
 pub(crate) fn make(mtu: usize, queues: u32) {
@@ -45,7 +46,7 @@ impl Default for Setup {
             packets: Packets::Whole,
             filter: Filter::new(),
             queues: 1,
-            config: QueueConfig { entries: 64, ..QueueConfig::default() },
+            config: QueueConfig { entries: 64, patience: SOON, ..QueueConfig::default() },
         }
     }
 }
