@@ -29,7 +29,7 @@ use crate::rxq::{RegError, RxqInfo, RxqParams};
 
 /// A queue without a socket.
 ///
-/// [`Closing`](super::Closing) and the two sides show it.
+/// [`Closing`] and the two sides show it.
 #[derive(Debug)]
 pub struct ModelQueue {
     /// The receiving side.
