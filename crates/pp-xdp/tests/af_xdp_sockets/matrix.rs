@@ -50,9 +50,11 @@ fn run(rows: Vec<Row>) {
 fn timed(row: &Row, wires: &(Wire, Wire)) -> Duration {
     let begun = Instant::now();
     // Shown where the test fails.
-    println!("{row}");
+    print!("{row}");
     row.run(wires);
-    begun.elapsed()
+    let took = begun.elapsed();
+    println!(": {took:.0?}");
+    took
 }
 
 impl Row {
