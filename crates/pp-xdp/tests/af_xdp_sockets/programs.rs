@@ -194,8 +194,8 @@ fn less_than_the_best() {
         }
         assert_eq!(
             f0.program.as_ref().unwrap().native_refusal().unwrap().to_string(),
-            "packets on f0 may be longer than one buffer of its driver; use Packets::SeveralBuffers, a lower MTU (`ip link set \
-             dev f0 mtu 1500`) or AttachMode::Generic"
+            "packets on f0 may be longer than one buffer of its driver; take packets of several, set a lower MTU (`ip link set \
+             dev f0 mtu 1500`) or use generic mode"
         );
         let (a, b) = (Wire::open("a0"), Wire::open("b0"));
         let longest = umem.packet_bytes() as usize;
