@@ -9,6 +9,9 @@ use crate::workspace::{Package, Workspace};
 /// Crates with models in their own modules; any other member joins by having a test target of the engine's name.
 const WITH_INNER_MODELS: [&str; 2] = ["pp-core", "pp-provider-buddy"];
 
+/// Features that have models behind them.
+const BEHIND: [&str; 1] = ["af-xdp"];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// For long runs: more preemptions (loom), more schedules (shuttle)
@@ -56,7 +59,9 @@ fn explore(engine: &str, args: &Args, env: &[(&str, &str)]) -> Result<Outcome> {
     // The cfg reaches every dependency: in the usual target folder each switch would rebuild the world.
     command.args(["test", "--profile", "loom", "--target-dir"]).arg(workspace.target.join(engine));
     for package in &packages {
-        command.args(["-p", package.name(), "--features", &format!("{}/{engine}", package.name())]);
+        let behind = BEHIND.into_iter().filter(|feature| package.has_feature(feature));
+        let features: Vec<_> = behind.chain([engine]).map(|name| format!("{}/{name}", package.name())).collect();
+        command.args(["-p", package.name(), "--features", &features.join(",")]);
     }
     command.arg("--lib");
     if packages.iter().any(in_tests) {

@@ -8,6 +8,8 @@
 #[macro_use]
 mod models;
 
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+use models::rings;
 use models::{registry, returning};
 use pp_core::sync::Mutant::{
     Named, NoSeal, OpenLock, PublishByStore, TouchAfterBulkPublish, TouchAfterLeave, TouchAfterPublish,
@@ -68,4 +70,74 @@ model!(
     returning::chunk_against_alloc,
     ["again", "not yet"],
     [OpenLock]
+);
+
+// --- queues of AF_XDP
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+model!(
+    loom_rings_receive_against_kernel,
+    loom_rings_receive_against_kernel_mutants,
+    rings::receive_against_kernel,
+    ["one told, none seen", "one told and seen", "two told, one seen", "two told and seen"],
+    [
+        Named("entries published relaxed"),
+        Named("entries read relaxed"),
+        Named("entries given back relaxed"),
+        Named("room found relaxed"),
+    ]
+);
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+model!(
+    loom_rings_send_against_kernel,
+    loom_rings_send_against_kernel_mutants,
+    rings::send_against_kernel,
+    [
+        "one sent, not seen",
+        "one sent and seen",
+        "one sent and back",
+        "two sent, one seen",
+        "two sent and seen",
+        "two sent and back",
+    ],
+    [Named("entries published relaxed"), Named("entries read relaxed")]
+);
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+model!(
+    loom_rings_nonsense_against_user,
+    loom_rings_nonsense_against_user_mutants,
+    rings::nonsense_against_user,
+    ["nothing seen", "a packet", "a packet and nonsense"],
+    [Named("a chunk is taken and not noted")]
+);
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+model!(
+    loom_rings_late_write_against_close,
+    loom_rings_late_write_against_close_mutants,
+    rings::late_write_against_close,
+    ["the next pool's", "on its way"],
+    [Named("pages come back before it is quiet"), Named("quiet is said relaxed"), Named("quiet is heard relaxed")]
+);
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+model!(
+    loom_rings_completion_against_close,
+    loom_rings_completion_against_close_mutants,
+    rings::completion_against_close,
+    ["not completed, waited", "not completed, quiet at once", "completed, waited", "completed, quiet at once"],
+    [Named("pages come back before it is quiet"), Named("quiet is said relaxed"), Named("quiet is heard relaxed")]
+);
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+model!(
+    loom_rings_forward_against_pool_drop,
+    loom_rings_forward_against_pool_drop_mutants,
+    rings::forward_against_pool_drop,
+    ["home when it is quiet", "completed, the sender sends it home", "completed, the dropper sends it home"],
+    [Named("entries published relaxed"), Named("entries read relaxed")]
+);
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+model!(
+    loom_rings_figures_against_both,
+    loom_rings_figures_against_both_mutants,
+    rings::figures_against_both,
+    ["one, not received", "two, not received", "none, received", "one, received", "one too many, received"],
+    [Named("a chunk is taken and not noted")]
 );

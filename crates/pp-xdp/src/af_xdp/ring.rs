@@ -17,7 +17,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
-use pp_core::sync::{AtomicU32, Clock, Mutant, Ordering, UnsafeCell, mutant};
+use pp_core::sync::{AtomicU32, Mutant, Ordering, UnsafeCell, mutant};
 
 /// Where the words and entries of a ring are.
 ///
@@ -242,8 +242,6 @@ struct Owned<T> {
     consumer: AtomicU32,
     flags: AtomicU32,
     entries: Box<[UnsafeCell<T>]>,
-    /// For loom: words of this ring are looked at, then changed.
-    _clock: Clock,
 }
 
 // SAFETY: as for `RingMemory`: each entry is one side's at a time, by the cursors.
@@ -258,7 +256,7 @@ pub(crate) fn in_memory<T: Copy + Default + Send + 'static>(size: u32) -> (Produ
     let first = 0u32.wrapping_sub(entries.len() as u32);
     let [producer, consumer] = [(); 2].map(|()| AtomicU32::new(first));
     let flags = AtomicU32::new(0);
-    let ring = Arc::new(Owned { producer, consumer, flags, entries: entries.into_boxed_slice(), _clock: Clock::new() });
+    let ring = Arc::new(Owned { producer, consumer, flags, entries: entries.into_boxed_slice() });
     let side = || RingMemory {
         producer: NonNull::from(&ring.producer),
         consumer: NonNull::from(&ring.consumer),

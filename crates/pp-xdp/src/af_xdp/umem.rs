@@ -219,6 +219,7 @@ impl Umem {
         (self.chunks() as usize) << self.0.unit_shift
     }
 
+    #[cfg(not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"))))]
     pub(crate) fn base(&self) -> usize {
         self.0.base
     }

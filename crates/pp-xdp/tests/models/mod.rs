@@ -11,10 +11,13 @@ use std::time::Instant;
 
 use pp_core::sync::Mutant;
 
+#[cfg_attr(not(feature = "af-xdp"), allow(dead_code, reason = "a part is the rings' alone"))]
 mod units;
 
 pub(crate) mod registry;
 pub(crate) mod returning;
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+pub(crate) mod rings;
 
 /// Preemptions an execution may contain unless `LOOM_MAX_PREEMPTIONS` says otherwise.
 const PREEMPTIONS: usize = 3;

@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use loom::thread;
-use pp_core::sync::{AtomicUsize, Canary, Ordering, load_unshared};
+use pp_core::sync::{AtomicUsize, Canary, Ordering, UnsafeCell, load_unshared};
 use pp_core::{
     Backing, Description, Geometry, Home, Host, MemoryProvider, NodeId, PagePool, ProvideError, Region, RegionMemory,
     Request, Unit, UnitSink,
 };
 
-/// The smallest chunk, so that every type can stand on it.
-pub(crate) const UNIT: usize = 2048;
+/// A page of the processor, so that every type can stand on it, and a UMEM begins at one.
+pub(crate) const UNIT: usize = 4096;
 
 struct Memory(*mut [u8]);
 
@@ -43,7 +43,7 @@ struct Units {
 }
 
 // SAFETY: (1) the word's compare-exchange hands a unit to one; (2) the region is a field; (3) `release` sets the word again;
-// (4) all of it is atomic, and panics only where the model has failed; (5) one order.
+// (4) all of it is atomic, and panics only where the model has failed; (5) one order; (7) the region is a field, and all units are of it.
 unsafe impl MemoryProvider for Units {
     fn alloc_bulk(&self, _: &Request, units: &mut UnitSink<'_>) -> Result<(), ProvideError> {
         for (index, home) in self.home.iter().enumerate() {
@@ -67,6 +67,10 @@ unsafe impl MemoryProvider for Units {
         unit.consume();
         let before = self.home[index].swap(1, Ordering::Release);
         assert_eq!(before, 0, "a unit came home twice");
+    }
+
+    fn regions(&self) -> &[Region] {
+        core::slice::from_ref(&self.region)
     }
 
     fn geometry(&self) -> Geometry {
@@ -100,8 +104,14 @@ pub(crate) struct Scene {
     gone: Canary,
     freed_by: Mutex<Option<thread::ThreadId>>,
     last_release: Mutex<Option<thread::ThreadId>>,
+    base: usize,
+    /// Stands for the bytes of each unit, which loom does not see.
+    bytes: Vec<UnsafeCell<u8>>,
     out: Mutex<Vec<usize>>,
 }
+
+// SAFETY: its cells are probes: loom reports uses that exclude each other at the same time.
+unsafe impl Sync for Scene {}
 
 impl Scene {
     /// A provider of `units` units, to be moved into allocators: the models' main thread keeps no owner of it.
@@ -112,10 +122,33 @@ impl Scene {
             gone: Canary::new(),
             freed_by: Mutex::default(),
             last_release: Mutex::default(),
+            base: region.base().addr(),
+            bytes: (0..units).map(|_| UnsafeCell::new(0)).collect(),
             out: Mutex::default(),
         });
         let home = (0..units).map(|_| AtomicUsize::new(1)).collect();
         (scene.clone(), Home::new(Units { region, home, scene }))
+    }
+
+    /// Whoever has the unit at this address writes it.
+    pub(crate) fn write(&self, addr: usize, byte: u8) {
+        // SAFETY: loom reports it if anybody else uses it at the same time.
+        self.unit(addr).with_mut(|place| unsafe { *place = byte });
+    }
+
+    /// Whoever has the unit at this address reads it.
+    pub(crate) fn read(&self, addr: usize) -> u8 {
+        // SAFETY: as above.
+        self.unit(addr).with(|place| unsafe { *place })
+    }
+
+    fn unit(&self, addr: usize) -> &UnsafeCell<u8> {
+        &self.bytes[(addr - self.base) / UNIT]
+    }
+
+    /// Where the first unit is.
+    pub(crate) fn base(&self) -> usize {
+        self.base
     }
 
     /// Units that are out at this moment of the execution, whatever a thread may see.
