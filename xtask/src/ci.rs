@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use crate::sh::{self, Outcome};
 use crate::{
-    bare, bench, capi, doc_examples, downstream, features, icount, locks, models, msrv, no_std, package, stress,
+    bare, bench, capi, doc_examples, downstream, features, fuzz, icount, locks, models, msrv, no_std, package, stress,
     targets,
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Step {
     Fmt,
-    /// Lock files, those of bare/ and downstream/ as well
+    /// Lock files, those of bare/, downstream/ and fuzz/ as well
     Locks,
     Clippy,
     Msrv,
@@ -39,6 +39,7 @@ enum Step {
     Downstream,
     Shuttle,
     Stress,
+    Fuzz,
     /// Last, so that its summaries end the output
     Test,
 }
@@ -69,6 +70,7 @@ impl Step {
             Self::Downstream => "a crate that uses ours fails, tested as the README says",
             Self::Shuttle => "a shuttle model fails",
             Self::Stress => "the stress test fails",
+            Self::Fuzz => "the fuzzer found a fault",
             Self::Test => "a test fails",
         }
     }
@@ -99,6 +101,7 @@ impl Step {
             Self::Downstream => downstream::run(),
             Self::Shuttle => models::shuttle(&models::Args::SHORT),
             Self::Stress => stress::run(&stress::Args { seconds: 5, asan: false }),
+            Self::Fuzz => fuzz::run(&fuzz::Args::SHORT),
             Self::Test => {
                 // Once with the features that cost something, which no default has, then everything as users get it. The
                 // stress test had its step; here it only has to start.

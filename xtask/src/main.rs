@@ -12,6 +12,7 @@ mod doc_examples;
 mod downstream;
 mod features;
 mod fresh;
+mod fuzz;
 mod icount;
 mod locks;
 mod miri;
@@ -48,6 +49,8 @@ enum Command {
     Orderings(orderings::Args),
     /// The stress tests on real threads, optionally under the address sanitizer
     Stress(stress::Args),
+    /// The fuzz targets, from their seeds on, for a stated time
+    Fuzz(fuzz::Args),
     /// The small tests under Miri, where that component is installed
     Miri(miri::Args),
     /// Every combination of the facade's and of pp-core's features builds without a warning
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Shuttle(args) => models::shuttle(&args),
         Command::Orderings(args) => orderings::run(&args),
         Command::Stress(args) => stress::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Miri(args) => miri::run(&args),
         Command::Features => features::run(),
         Command::DocExamples => doc_examples::run(),
