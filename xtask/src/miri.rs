@@ -38,6 +38,10 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     };
     test(&["-p", "pp-core", "--lib", "--test", "miri_small", "--"])?;
     test(&["-p", "pp-frag", "--all-features", "--test", "cache", "--"])?;
+    // What of AF_XDP asks no system: the kernel's part is the tests'.
+    let rings = ["-p", "pp-xdp", "--features", "af-xdp", "--lib", "--test", "af_xdp_rings", "--"];
+    let skip = ["--skip", "program::", "--skip", "chunks_are_conserved"];
+    test(&[&rings[..], &skip].concat())?;
     test(&["-p", "pp-allocators", "--test", "slab", "--test", "arena", "--"])?;
     if args.filter.is_none() {
         test(&["-p", "pp-netdev", "--lib", "--", "bell::", "ring::"])?;
