@@ -24,6 +24,7 @@
 //! holds ([`Umem::kernel_held`]), and a descriptor that makes no sense is counted and dropped.
 
 mod binding;
+mod closing;
 mod counters;
 mod descriptor;
 pub mod model;
@@ -38,7 +39,8 @@ mod umem;
 #[cfg(not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"))))]
 mod system;
 
-pub use binding::{Closing, WakeError};
+pub use binding::WakeError;
+pub use closing::Closing;
 pub use counters::QueueCounters;
 pub use descriptor::{ChunkLayout, XdpDesc};
 pub use program::{AttachMode, Attached, Filter, FilterError, Packets, ProgramError, RedirectProgram, XskMap};
@@ -48,3 +50,11 @@ pub use umem::{MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, Umem, UmemBuilder, UmemError};
 
 #[cfg(not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"))))]
 pub use system::{BindMode, Bound, BusyPoll, Interface, KernelStatistics, Modes, OpenError, QueueConfig, XskQueue};
+
+/// Gives a queue up whose sides these are: first the rings go, then the queue.
+fn close_sides(rx: XskRx, tx: XskTx) -> Closing {
+    let (binding, other) = (rx.into_binding(), tx.into_binding());
+    drop(other);
+    // If somebody has put a side of another queue here, that one's other side closes it.
+    alloc::sync::Arc::into_inner(binding).map_or_else(Closing::nothing, binding::Binding::close)
+}

@@ -14,7 +14,9 @@ use core::mem::ManuallyDrop;
 use pp_core::sync::{AtomicU8, Mutant, Ordering, mutant};
 use pp_core::{Host, Page};
 
-use super::binding::{Binding, Closing, Driver, Probe, WakeError, Woken, close_sides};
+use super::binding::{Binding, Driver, WakeError, Woken};
+use super::close_sides;
+use super::closing::{Closing, Probe};
 use super::counters::QueueCounters;
 use super::descriptor::XdpDesc;
 use super::ring::{self, Consumer, Producer};

@@ -11,7 +11,7 @@ use super::error::OpenError;
 use super::given_up::{GivenUp, QueueId};
 use super::mmap::Mapping;
 use super::socket;
-use crate::af_xdp::binding::Probe;
+use crate::af_xdp::closing::Probe;
 use crate::af_xdp::umem::Umem;
 
 /// A second socket that would have the queue. Made when the queue is opened, because whoever closes it may have given up the right to make one
