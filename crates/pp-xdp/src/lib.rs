@@ -1,4 +1,4 @@
-//! XDP on page pools, without the sockets.
+//! XDP on page pools: memory types, packets and, with the feature `af-xdp`, the sockets.
 //!
 //! | to | use |
 //! |---|---|

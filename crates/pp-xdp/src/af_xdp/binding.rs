@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "pages that were given to the kernel become pages again")]
 
 use alloc::boxed::Box;
+use std::sync::OnceLock;
 
 use pp_core::{Host, Page};
 
@@ -57,19 +58,39 @@ pub enum WakeError {
 pub(crate) struct Binding {
     umem: Umem,
     tag: Tag,
-    /// `None` once it is being closed.
-    driver: Option<Box<dyn Driver>>,
+    /// Empty until the queue is bound, and once it is being closed.
+    driver: OnceLock<Box<dyn Driver>>,
+    state: State,
+    /// Who opened it. A child of a fork has a copy of all this, and the same sockets.
+    process: u32,
+}
+
+/// Whether a queue's end has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Closing,
+}
+
+/// A queue that was never bound: the kernel has heard of none of its chunks.
+struct NeverBound;
+
+impl Probe for NeverBound {
+    fn is_quiet(&mut self) -> bool {
+        true
+    }
 }
 
 impl Binding {
-    pub(crate) fn new(umem: Umem, tag: Tag, driver: Box<dyn Driver>) -> Self {
-        Binding { umem, tag, driver: Some(driver) }
+    /// A use of a queue that is not bound yet.
+    pub(crate) fn new(umem: Umem, tag: Tag) -> Self {
+        Binding { umem, tag, driver: OnceLock::new(), state: State::Open, process: std::process::id() }
     }
 
-    /// The same with another driver: the queue was bound meanwhile.
-    #[cfg(not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"))))]
-    pub(crate) fn set_driver(&mut self, driver: Box<dyn Driver>) {
-        self.driver = Some(driver);
+    /// The queue is bound: from here on its end is the driver's. To be called once.
+    pub(crate) fn bound(&self, driver: Box<dyn Driver>) {
+        let first = self.driver.set(driver).is_ok();
+        debug_assert!(first, "a queue is bound twice");
     }
 
     pub(crate) fn umem(&self) -> &Umem {
@@ -89,11 +110,11 @@ impl Binding {
     }
 
     pub(crate) fn wake_tx(&self) -> Result<Woken, WakeError> {
-        self.driver.as_ref().map_or(Err(WakeError::Gone), |driver| driver.wake_tx())
+        self.driver.get().map_or(Err(WakeError::Gone), |driver| driver.wake_tx())
     }
 
     pub(crate) fn wake_rx(&self) -> Result<(), WakeError> {
-        self.driver.as_ref().map_or(Err(WakeError::Gone), |driver| driver.wake_rx())
+        self.driver.get().map_or(Err(WakeError::Gone), |driver| driver.wake_rx())
     }
 
     /// Gives the queue up. Both sides are gone, and with them the rings.
@@ -102,8 +123,15 @@ impl Binding {
     }
 
     fn start_closing(&mut self) -> Closing {
-        // Taken by the first of a close and the drop after it.
-        self.driver.take().map_or_else(Closing::nothing, |driver| Closing::new(&self.umem, self.tag, driver.close()))
+        // A close is followed by a drop, which has nothing to do then.
+        if core::mem::replace(&mut self.state, State::Closing) == State::Closing {
+            return Closing::nothing();
+        }
+        let probe = self.driver.take().map_or_else(|| Box::new(NeverBound) as Box<dyn Probe>, Driver::close);
+        if self.process != std::process::id() {
+            return Closing::nothing(); // what is closed here is the child's part of it
+        }
+        Closing::new(&self.umem, self.tag, probe)
     }
 }
 

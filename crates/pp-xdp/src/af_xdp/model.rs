@@ -145,7 +145,8 @@ pub fn queue(umem: &Umem, entries: u32) -> Result<(ModelQueue, ModelKernel), Reg
     let state = Arc::new(State { quiet: AtomicU8::new(0) });
     // Two billion queues into one test's UMEM are not made.
     let tag = umem.places().tag().map_err(|_| RegError::NoMemory)?;
-    let binding = Arc::new(Binding::new(umem.clone(), tag, Box::new(ModelDriver(state.clone()))));
+    let binding = Arc::new(Binding::new(umem.clone(), tag));
+    binding.bound(Box::new(ModelDriver(state.clone())));
     let counters = Arc::new(QueueCounters::default());
     let queue = ModelQueue {
         rx: XskRx::new(rx, fill, rxq, counters.clone(), binding.clone()),
@@ -182,8 +183,8 @@ impl ModelKernel {
         let headroom = self.umem.headroom() as usize + XDP_PACKET_HEADROOM;
         let mut pieces = packet.chunks(self.umem.packet_bytes() as usize).peekable();
         let chunks = pieces.len() as u32;
-        if self.fill.available(chunks).is_ok_and(|available| available < chunks)
-            || self.rx.room(chunks).is_ok_and(|room| room < chunks)
+        if !self.fill.available(chunks).is_ok_and(|available| available >= chunks)
+            || !self.rx.room(chunks).is_ok_and(|room| room >= chunks)
         {
             return false;
         }

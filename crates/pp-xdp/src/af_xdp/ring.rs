@@ -140,8 +140,8 @@ impl<T: Copy> Producer<T> {
 
     /// Whether everything that was published has been read.
     pub(crate) fn is_drained(&mut self) -> bool {
-        // Acquire: as in `room`.
-        self.memory.load(self.memory.consumer, Ordering::Acquire) == self.published
+        // Relaxed: a question, on whose answer no entry is written.
+        self.memory.load(self.memory.consumer, Ordering::Relaxed) == self.published
     }
 
     pub(crate) fn needs_wakeup(&self) -> bool {
@@ -151,7 +151,8 @@ impl<T: Copy> Producer<T> {
     /// Shows the consumer a cursor so many entries beyond all that the ring could hold, until the next publication; for tests.
     pub(crate) fn skew(&mut self, entries: u32) {
         let wrong = self.published.wrapping_add(beyond(self.memory.size, entries));
-        self.memory.store(self.memory.producer, wrong, Ordering::Release);
+        // Relaxed: there is nothing that it stands for.
+        self.memory.store(self.memory.producer, wrong, Ordering::Relaxed);
     }
 }
 
@@ -224,7 +225,8 @@ impl<T: Copy> Consumer<T> {
     /// Shows the producer a cursor so many entries beyond all that it can have written, until the next release; for tests.
     pub(crate) fn skew(&mut self, entries: u32) {
         let wrong = self.released.wrapping_add(beyond(self.memory.size, entries));
-        self.memory.store(self.memory.consumer, wrong, Ordering::Release);
+        // Relaxed: as there.
+        self.memory.store(self.memory.consumer, wrong, Ordering::Relaxed);
     }
 }
 

@@ -96,13 +96,6 @@ impl XskRx {
         binding
     }
 
-    /// The queue was bound: from here on its end is the driver's. `None` if there is a sending side already.
-    #[cfg(not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"))))]
-    pub(crate) fn bound_to(&mut self, driver: alloc::boxed::Box<dyn super::binding::Driver>) -> Option<Arc<Binding>> {
-        Arc::get_mut(&mut self.binding)?.set_driver(driver);
-        Some(self.binding.clone())
-    }
-
     /// The queue's entry for XDP: which interface and queue, which memory.
     pub fn rxq(&self) -> &RxqInfo {
         &self.rxq
@@ -237,12 +230,15 @@ impl<'q> Received<'q> {
     /// What a packet is with one more chunk; `None` if it can't be.
     fn add(&mut self, desc: XdpDesc) -> Option<Packet> {
         let len = desc.len as usize;
+        // Most packets are of one chunk, and need not be moved to and fro.
+        if matches!(self.begun, Begun::Nothing) {
+            let (page, offset) = self.page(desc)?;
+            // Its memory is what the queue has registered, and the range was looked at.
+            return self.rxq.prepare(Buffer::Umem(page), offset, len).ok().map(XdpBuff::into_packet);
+        }
         match core::mem::replace(self.begun, Begun::Nothing) {
-            Begun::Nothing => {
-                let (page, offset) = self.page(desc)?;
-                // Its memory is what the queue has registered, and the range was looked at.
-                self.rxq.prepare(Buffer::Umem(page), offset, len).ok().map(XdpBuff::into_packet)
-            }
+            // Seen to above.
+            Begun::Nothing => None,
             Begun::Packet(mut packet) => {
                 let (page, offset) = self.page(desc)?;
                 packet.add_frag(Buffer::Umem(page), offset, len).ok()?;

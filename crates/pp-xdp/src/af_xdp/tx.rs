@@ -137,6 +137,9 @@ impl XskTx {
     /// Puts a packet into the transmit ring, as it is; [`flush`](Self::flush) shows it to the kernel. It is the kernel's until it is
     /// completed.
     ///
+    /// A driver may take fewer chunks a packet than there are here. What the kernel refuses it never completes: it counts
+    /// [`tx_invalid_descs`](super::KernelStatistics::tx_invalid_descs), and the pages are its until the queue is closed.
+    ///
     /// # Errors
     ///
     /// The packet, with [`SendError`].

@@ -14,7 +14,8 @@ use crate::XDP_PACKET_HEADROOM;
 /// The smallest chunk of a [`Umem`], in bytes (`XDP_UMEM_MIN_CHUNK_SIZE`).
 pub const MIN_CHUNK_BYTES: u32 = 2048;
 
-/// The largest chunk and the alignment of a [`Umem`], in bytes: a page of the processor.
+/// The largest chunk and the alignment of a [`Umem`], in bytes: a page of most processors. Where pages are larger, the kernel may refuse what is
+/// aligned to no more than this.
 pub const MAX_CHUNK_BYTES: u32 = 4096;
 
 /// All memory of a provider, to be shared with the kernel (`struct xdp_umem`): its units are the chunks that packets lie in.
@@ -48,6 +49,8 @@ pub struct Umem(Arc<Inner>);
 
 struct Inner {
     base: usize,
+    /// Where the region's descriptors are: a unit is a chunk because its descriptor is one of them.
+    descriptors: usize,
     unit_shift: u32,
     shape: Shape,
     places: Places,
@@ -97,6 +100,12 @@ pub enum UmemError {
         /// The provider's unit.
         unit_bytes: usize,
     },
+    /// An unaligned address has 16 bits for where in its unit it is.
+    #[error("units of {unit_bytes} bytes are too long for unaligned chunks; use a provider of units of 65536 or less")]
+    UnitBytes {
+        /// The provider's unit.
+        unit_bytes: usize,
+    },
     /// Nothing would be left for packets.
     #[error(
         "a headroom of {headroom} bytes leaves no room in chunks of {chunk_bytes}; {XDP_PACKET_HEADROOM} more are the kernel's; give less"
@@ -113,6 +122,7 @@ pub enum UmemError {
 #[must_use = "call `build`"]
 pub struct UmemBuilder {
     base: *mut u8,
+    descriptors: usize,
     regions: usize,
     units: u32,
     unit_bytes: usize,
@@ -138,8 +148,11 @@ impl Umem {
         let (base, units, unit_bytes) = regions
             .first()
             .map_or((core::ptr::null_mut(), 0, 0), |region| (region.base(), region.units(), region.unit_bytes()));
+        let first = regions.first().and_then(|region| region.descriptor(0));
+        let descriptors = first.map_or(0, |first| core::ptr::from_ref(first).addr());
         let regions = regions.len();
-        UmemBuilder { base, regions, units, unit_bytes, unaligned: None, headroom: 0, home: Box::new(home) }
+        let home = Box::new(home);
+        UmemBuilder { base, descriptors, regions, units, unit_bytes, unaligned: None, headroom: 0, home }
     }
 
     /// How many chunks there are.
@@ -182,8 +195,8 @@ impl Umem {
     /// A page that was given to the kernel. Descriptors stay readable as long as the provider, which is kept here.
     #[allow(unsafe_code, reason = "a descriptor of the provider that this value keeps")]
     fn descriptor_of<'a>(&'a self, page: &'a NonNull<Descriptor>) -> &'a Descriptor {
-        // SAFETY: it came out of a page of this UMEM's provider, whose descriptors stay readable until that is dropped
-        // (`MemoryProvider`, obligation 2).
+        // SAFETY: what is in the table was found to be one of the region's descriptors (`index_of`), which stay readable until the
+        // provider is dropped (`MemoryProvider`, obligation 2); it is kept here.
         unsafe { page.as_ref() }
     }
 
@@ -194,10 +207,13 @@ impl Umem {
     /// The chunk that a unit is, if it is one.
     #[inline]
     pub(crate) fn index_of(&self, unit: &Descriptor) -> Option<u32> {
-        let at = unit.addr().addr().wrapping_sub(self.0.base);
-        // Units of higher orders are several chunks, and have no place of their own.
-        let is_chunk = at < self.bytes() && unit.unit_bytes() == 1 << self.0.unit_shift;
-        is_chunk.then_some((at >> self.0.unit_shift) as u32)
+        let index = core::ptr::from_ref(unit).addr().wrapping_sub(self.0.descriptors) / size_of::<Descriptor>();
+        // Units of higher orders are several chunks, and have no place of their own. What a provider has moved within its unit would have the
+        // kernel write beside it.
+        let is_chunk = index < self.chunks() as usize
+            && unit.addr().addr() == self.0.base + (index << self.0.unit_shift)
+            && unit.unit_bytes() == 1 << self.0.unit_shift;
+        is_chunk.then_some(index as u32)
     }
 
     /// The address of a byte of chunk `index`.
@@ -250,7 +266,7 @@ impl UmemBuilder {
     ///
     /// [`UmemError`].
     pub fn build(self) -> Result<Umem, UmemError> {
-        let UmemBuilder { base, regions, units, unit_bytes, unaligned, headroom, home } = self;
+        let UmemBuilder { base, descriptors, regions, units, unit_bytes, unaligned, headroom, home } = self;
         if regions != 1 {
             return Err(UmemError::Regions { regions });
         }
@@ -266,11 +282,15 @@ impl UmemBuilder {
         if !base.is_multiple_of(MAX_CHUNK_BYTES as usize) {
             return Err(UmemError::Alignment { base });
         }
+        if layout == ChunkLayout::Unaligned && unit_bytes > 1 << 16 {
+            return Err(UmemError::UnitBytes { unit_bytes });
+        }
         if u64::from(headroom) + XDP_PACKET_HEADROOM as u64 >= u64::from(chunk_bytes) {
             return Err(UmemError::Headroom { headroom, chunk_bytes });
         }
         Ok(Umem(Arc::new(Inner {
             base,
+            descriptors,
             unit_shift: unit_bytes.trailing_zeros(),
             shape: Shape { layout, chunk_bytes, headroom },
             places: Places::new(units),

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pp_core::{Page, PagePool};
-use pp_xdp::af_xdp::{AttachMode, Interface, QueueConfig, XskQueue};
+use pp_xdp::af_xdp::{AttachMode, Filter, Interface, Packets, QueueConfig, RedirectProgram, XskQueue};
 
-use crate::net::namespace::in_bare_namespace;
+use crate::net::namespace::{in_bare_namespace, ip};
 use crate::scene::{self, Port, SOON, Setup, all_home, forward, memory, soon};
+use crate::tap::TapQueue;
 use crate::wire::{Wire, frame};
 
 /// Nobody waits for the first queue to be quiet. It has to be, for the second one to be opened, and its pages come back while that is open.
@@ -135,6 +136,73 @@ fn somebody_keeps_the_socket() {
             f0.close();
             all_home(&buddy);
         }
+    });
+}
+
+/// A child that runs its parent's destructors closes what it has itself, and no more.
+#[test]
+fn a_forked_child_that_drops_the_queue() {
+    in_bare_namespace(|| {
+        scene::make(1500, 1);
+        let (buddy, umem) = memory();
+        let mut pool = scene::pool(&buddy, "f0");
+        let interface = Interface::by_name("f0").unwrap();
+        let config = QueueConfig { entries: 64, patience: SOON, ..QueueConfig::default() };
+        let queue = XskQueue::open(&umem, &mut pool, &interface, &config).unwrap();
+        // SAFETY: the child drops the queue, which allocates nothing, and waits for its end.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            drop(queue);
+            loop {
+                // SAFETY: has no arguments.
+                unsafe { libc::pause() };
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        queue.close().wait(SOON).expect("the child has nothing of it any more");
+        assert_eq!(pool.stats().in_use(), 0);
+        XskQueue::open(&umem, &mut pool, &interface, &config).unwrap().close().wait(SOON).expect("quiet soon");
+        // SAFETY: the child is this test's, and has not been waited for.
+        let gone = unsafe { (libc::kill(child, libc::SIGKILL), libc::waitpid(child, core::ptr::null_mut(), 0)) };
+        assert_eq!(gone, (0, child));
+        drop(pool);
+        all_home(&buddy);
+    });
+}
+
+/// The interface has fewer queues for a while. Its sockets stay what they are, and so does what the kernel may write.
+#[test]
+fn a_queue_that_is_taken_away_is_not_quiet() {
+    in_bare_namespace(|| {
+        let (Some(_first), Some(mut second)) = (TapQueue::open("tap0"), TapQueue::open("tap0")) else {
+            return eprintln!("SKIPPED: there is no /dev/net/tun");
+        };
+        ip("link set tap0 up");
+        let (buddy, umem) = memory();
+        let mut pool = scene::pool(&buddy, "tap0");
+        let interface = Interface::by_name("tap0").unwrap();
+        let config = QueueConfig { queue: 1, entries: 64, patience: SOON, ..QueueConfig::default() };
+        let queue = XskQueue::open(&umem, &mut pool, &interface, &config).unwrap();
+        let program =
+            RedirectProgram::attach(interface.index(), AttachMode::Generic, &Filter::new(), Packets::Whole, 2).unwrap();
+        program.map().insert(1, &queue).unwrap();
+        let kept = queue.as_fd().try_clone_to_owned().unwrap();
+        let mut closing = queue.close();
+        second.detach();
+        assert!(!closing.is_quiet());
+        second.attach();
+        let mut pages: Vec<Page> = core::iter::from_fn(|| pool.alloc().ok()).collect();
+        pages.iter_mut().for_each(|page| page.fill(0xa5));
+        (0..10).for_each(|number| second.send(&frame(number, 1000)));
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(
+            pages.iter().all(|page| page.iter().all(|byte| *byte == 0xa5)),
+            "the kernel writes to what is the user's"
+        );
+        drop((pages, kept));
+        closing.wait(SOON).expect("quiet soon");
+        drop(pool);
+        all_home(&buddy);
     });
 }
 

@@ -28,6 +28,7 @@ mod programs;
 mod refusals;
 mod rows;
 mod scene;
+mod tap;
 mod trouble;
 mod wire;
 

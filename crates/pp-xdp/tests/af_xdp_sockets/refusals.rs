@@ -168,12 +168,15 @@ fn zero_copy_on_a_veth() {
         scene::make(1500, 1);
         let mut memory = Memory::new();
         let zero_copy = QueueConfig { bind: BindMode::ZeroCopy, ..config() };
-        let words = |name| format!("the driver of `{name}` has no zero-copy AF_XDP; use copy mode");
-        let error = memory.refuses("f0", &zero_copy, &words("f0"));
+        let error = memory.refuses("f0", &zero_copy, "the driver of `f0` has no zero-copy AF_XDP; use copy mode");
         assert_eq!(error, OpenError::ZeroCopy { interface: "f0".into() });
         // A second queue gets the mode of the first, which is not what is asked for.
         let first = memory.open("f1", &config()).unwrap();
-        memory.refuses("f0", &zero_copy, &words("f0"));
+        memory.refuses(
+            "f0",
+            &zero_copy,
+            "`f0` can't be opened beside the UMEM's other queues, which are bound in copy mode; open it first, or into a UMEM of its own",
+        );
         let second = memory.open("f0", &config()).unwrap();
         for queue in [first, second] {
             queue.close().wait(SOON).expect("quiet soon");

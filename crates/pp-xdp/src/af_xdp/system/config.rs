@@ -84,7 +84,8 @@ impl Default for QueueConfig {
     }
 }
 
-/// What a queue got of what it was opened for. Queues of one UMEM have buffers and wake-ups of the first of them that is open.
+/// What a queue got of what it was opened for. Queues of one UMEM have copies or not, buffers and wake-ups as the first of
+/// them that is open.
 ///
 /// ```no_run
 /// use pp_xdp::af_xdp::{Bound, XskQueue};

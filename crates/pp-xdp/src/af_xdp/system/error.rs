@@ -5,6 +5,8 @@ use alloc::string::String;
 use rustix::io::Errno;
 use thiserror::Error;
 
+use super::config::Bound;
+
 use crate::af_xdp::descriptor::ChunkLayout;
 use crate::af_xdp::rx::RefillError;
 use crate::rxq::RegError;
@@ -81,6 +83,17 @@ pub enum OpenError {
         /// The interface.
         interface: String,
     },
+    /// Queues of one UMEM are all zero-copy or none is, as the first that is open.
+    #[error(
+        "`{interface}` can't be opened beside the UMEM's other queues, which are bound {}; open it first, or into a UMEM of its own",
+        first_text(*.first)
+    )]
+    ModeOfFirst {
+        /// The interface.
+        interface: String,
+        /// What the first queue is bound to.
+        first: Bound,
+    },
     /// Packets of several chunks were asked for, and there are none.
     #[error(
         "packets of several chunks are not possible on `{interface}`: they need Linux 6.6, and the UMEM's first queue opened for them too"
@@ -118,6 +131,13 @@ pub enum OpenError {
         /// `errno`.
         code: i32,
     },
+}
+
+fn first_text(first: Bound) -> &'static str {
+    match first {
+        Bound::Copy => "in copy mode",
+        Bound::ZeroCopy => "zero-copy",
+    }
 }
 
 fn limit_text(limit: Option<u64>) -> String {

@@ -24,6 +24,10 @@ pub(crate) struct QueueId {
 #[derive(Debug)]
 pub(crate) struct GivenUp {
     id: QueueId,
+    /// | state | meaning |
+    /// |---|---|
+    /// | false | nothing is known |
+    /// | true | a successor was bound, so nobody has the queue from before |
     quiet: AtomicBool,
 }
 

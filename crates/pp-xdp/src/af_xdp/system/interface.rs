@@ -3,6 +3,7 @@
 use alloc::string::{String, ToString};
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
 
 use super::error::OpenError;
@@ -38,7 +39,8 @@ impl Interface {
     pub fn by_name(name: &str) -> Result<Self, OpenError> {
         match netdevice::name_to_index(any_socket()?, name) {
             Ok(index) => Ok(Interface { name: name.to_string(), index }),
-            Err(_) => Err(OpenError::NoInterface { name: name.to_string() }),
+            Err(Errno::NODEV | Errno::INVAL) => Err(OpenError::NoInterface { name: name.to_string() }),
+            Err(error) => Err(OpenError::os("ioctl(SIOCGIFINDEX)")(error)),
         }
     }
 

@@ -46,23 +46,15 @@ impl Probe for QueueProbe {
         let addr = SocketAddrXdp::new(SocketAddrXdpFlags::XDP_COPY, self.ifindex, self.queue);
         let quiet = match net::bind(fd, &addr) {
             Ok(()) => true,
-            // The interface, or the queue, is gone, and took all its sockets with it.
-            Err(Errno::NODEV | Errno::NXIO | Errno::INVAL) => true,
-            // Somebody has it: ours still, a successor in this process, or one in another, which can't be told from ours.
+            // The interface is gone, and took all its sockets with it.
+            Err(Errno::NODEV) => true,
+            // Somebody has it: ours still, a successor in this process, or one in another, which can't be told from ours. Or the interface has
+            // fewer queues now, which takes no socket away from this one.
             Err(_) => self.given_up.as_ref().is_some_and(|queue| queue.is_quiet()),
         };
         if quiet {
             self.socket = None;
         }
         quiet
-    }
-}
-
-/// A queue that was never bound.
-pub(crate) struct NeverBound;
-
-impl Probe for NeverBound {
-    fn is_quiet(&mut self) -> bool {
-        true
     }
 }

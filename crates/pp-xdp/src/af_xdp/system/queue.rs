@@ -14,11 +14,11 @@ use rustix::io::Errno;
 use super::config::{Modes, QueueConfig};
 use super::error::OpenError;
 use super::interface::Interface;
-use super::probe::{NeverBound, QueueProbe};
+use super::probe::QueueProbe;
 use super::socket::{Rings, Socket, SocketDriver, Unbound};
-use crate::af_xdp::binding::{Binding, Driver, WakeError, Woken};
+use crate::af_xdp::binding::{Binding, WakeError};
 use crate::af_xdp::close_sides;
-use crate::af_xdp::closing::{Closing, Probe};
+use crate::af_xdp::closing::Closing;
 use crate::af_xdp::counters::QueueCounters;
 use crate::af_xdp::rx::{RefillError, XskRx};
 use crate::af_xdp::tx::XskTx;
@@ -35,7 +35,8 @@ use crate::rxq::{RxqInfo, RxqParams};
 /// `poll`, `epoll` and async runtimes: readable when packets have come in, writable when the transmit ring has room. When the interface goes
 /// they say nothing; [`wait`](Self::wait), `flush` and `wake` do.
 ///
-/// Dropping it closes it, in the background; [`close`](Self::close) says when that is over.
+/// Dropping it closes it, in the background; [`close`](Self::close) says when that is over. If a side was exchanged for another queue's, each
+/// queue closes when both of its own are gone. The child of a fork has the sockets and not the rings: it must not use a queue, and may drop it.
 ///
 /// # Examples
 ///
@@ -101,7 +102,7 @@ impl XskQueue {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]. Pages that were posted are back in their pool.
+    /// [`OpenError`]. Pages that were posted are back in their pool, or come back by themselves where the kernel had seen them.
     pub fn open(
         umem: &Umem,
         pool: &mut PagePool<Host>,
@@ -115,23 +116,21 @@ impl XskQueue {
 
         let tag = umem.places().tag().map_err(|_| OpenError::Exhausted)?;
         let probe = QueueProbe::new(umem, interface.index(), config.queue)?;
-        let (unbound, Rings { fill, completion, rx, tx }) = Unbound::new(umem, config)?;
+        let (unbound, Rings { fill, completion, rx, tx }) = Unbound::new(umem, interface, config)?;
         // Filled before it is bound: drivers take chunks when they are told of the queue, and some don't ask again.
         let counters = Arc::new(QueueCounters::default());
-        let filling = Arc::new(Binding::new(umem.clone(), tag, Box::new(Filling)));
-        let mut rx = XskRx::new(rx, fill, rxq, counters.clone(), filling);
+        let binding = Arc::new(Binding::new(umem.clone(), tag));
+        let mut rx = XskRx::new(rx, fill, rxq, counters.clone(), binding.clone());
         match rx.refill(pool) {
             // A queue of fewer pages than places is one all the same; of none, it is filled later.
             Ok(_) | Err(RefillError::Alloc(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        let socket = Arc::new(unbound.bind(umem, interface, config)?);
-        // From here on the kernel has the chunks, and whatever fails has to wait for it like any other end.
-        let driver = Box::new(SocketDriver::new(socket.clone(), probe));
-        let binding = rx.bound_to(driver).ok_or(OpenError::Exhausted)?;
+        let socket = Arc::new(unbound.bind(interface, config)?);
+        // From here on the kernel has the chunks, and whatever fails ends like any other queue: when both sides are dropped.
+        binding.bound(Box::new(SocketDriver::new(socket.clone(), probe)));
+        let tx = XskTx::new(tx, completion, socket.sides(), counters.clone(), binding);
         let modes = socket.settle(interface, config)?;
-        let sides = (modes.buffers, modes.wakeups);
-        let tx = XskTx::new(tx, completion, sides, counters.clone(), binding);
         umem.sharers().lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&socket));
         Ok(XskQueue { socket, rx, tx, counters, modes })
     }
@@ -202,20 +201,5 @@ impl XskQueue {
 impl AsFd for XskQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-/// Stands for the system until the queue is bound.
-struct Filling;
-
-impl Driver for Filling {
-    fn wake_tx(&self) -> Result<Woken, WakeError> {
-        Err(WakeError::Gone)
-    }
-    fn wake_rx(&self) -> Result<(), WakeError> {
-        Err(WakeError::Gone)
-    }
-    fn close(self: Box<Self>) -> Box<dyn Probe> {
-        Box::new(NeverBound)
     }
 }

@@ -56,19 +56,25 @@ pub(crate) struct Rings {
 /// A socket on its way: it has memory and rings, and is bound to nothing.
 pub(crate) struct Unbound {
     fd: OwnedFd,
+    id: QueueId,
     /// The one whose UMEM it takes over; otherwise it has registered the memory itself.
     sharer: Option<Arc<Socket>>,
 }
 
 impl Unbound {
     /// A socket for the UMEM.
-    pub(crate) fn new(umem: &Umem, config: &QueueConfig) -> Result<(Self, Rings), OpenError> {
+    pub(crate) fn new(umem: &Umem, interface: &Interface, config: &QueueConfig) -> Result<(Self, Rings), OpenError> {
         let fd = socket()?;
+        let id = QueueId::new(&fd, interface.index(), config.queue);
         let mut sharers = umem.sharers().lock().unwrap_or_else(PoisonError::into_inner);
         sharers.retain(|sharer| sharer.strong_count() > 0);
-        // One whose interface is gone has no UMEM to give any more.
-        let sharer = sharers.iter().filter_map(Weak::upgrade).find(|sharer| sharer.look() != Err(WakeError::Gone));
+        // One whose interface is gone has no UMEM to give any more; with one of the same queue the kernel would have the rings in common.
+        let can_share = |sharer: &Arc<Socket>| sharer.id != id && sharer.look() != Err(WakeError::Gone);
+        let sharer = sharers.iter().filter_map(Weak::upgrade).find(can_share);
         drop(sharers);
+        if let Some(first) = &sharer {
+            first.check(interface, config)?;
+        }
         if sharer.is_none() {
             let flags = match umem.layout() {
                 ChunkLayout::Aligned => XdpUmemRegFlags::empty(),
@@ -81,27 +87,13 @@ impl Unbound {
             poll_the_driver(&fd, busy_poll)?;
         }
         let rings = make_rings(fd.as_fd(), config.entries)?;
-        Ok((Unbound { fd, sharer }, rings))
+        Ok((Unbound { fd, id, sharer }, rings))
     }
 
     /// Binds it, waiting for a queue that is not quiet yet for as long as the configuration says.
-    pub(crate) fn bind(self, umem: &Umem, interface: &Interface, config: &QueueConfig) -> Result<Socket, OpenError> {
-        let (ifindex, queue) = (interface.index(), config.queue);
-        let id = QueueId::new(&self.fd, ifindex, queue);
+    pub(crate) fn bind(self, interface: &Interface, config: &QueueConfig) -> Result<Socket, OpenError> {
+        let (ifindex, queue, id) = (interface.index(), config.queue, self.id);
         let in_use = || OpenError::InUse { interface: interface.name().into(), queue };
-        if let Some(sharer) = &self.sharer {
-            let live = umem.sharers().lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let same = |other: Arc<Socket>| other.id == id;
-            if live.iter().filter_map(Weak::upgrade).any(same) {
-                return Err(in_use());
-            }
-            if config.bind == BindMode::ZeroCopy && !sharer.is_zero_copy()? {
-                return Err(OpenError::ZeroCopy { interface: interface.name().into() });
-            }
-            if config.buffers == Buffers::Several && sharer.buffers == Buffers::One {
-                return Err(OpenError::SeveralBuffers { interface: interface.name().into() });
-            }
-        }
         let give_up = Instant::now().checked_add(config.patience);
         loop {
             match self.try_bind(ifindex, queue, config) {
@@ -110,6 +102,10 @@ impl Unbound {
                     thread::sleep(Duration::from_millis(2));
                 }
                 Err(Errno::BUSY) => return Err(in_use()),
+                // The kernel wants of it what the first one got.
+                Err(Errno::OPNOTSUPP) if self.follows_zero_copy() => {
+                    return Err(OpenError::ModeOfFirst { interface: interface.name().into(), first: Bound::ZeroCopy });
+                }
                 Err(error) => return Err(refused_bind(error, interface, config)),
             }
         }
@@ -117,6 +113,10 @@ impl Unbound {
         let (buffers, wakeups) =
             self.sharer.as_ref().map_or((config.buffers, config.wakeups), |sharer| (sharer.buffers, sharer.wakeups));
         Ok(Socket { fd: self.fd, id, buffers, wakeups })
+    }
+
+    fn follows_zero_copy(&self) -> bool {
+        self.sharer.as_ref().is_some_and(|first| first.bound() == Ok(Bound::ZeroCopy))
     }
 
     fn try_bind(&self, ifindex: u32, queue: u32, config: &QueueConfig) -> Result<(), Errno> {
@@ -141,15 +141,33 @@ impl Unbound {
 }
 
 impl Socket {
+    /// Whether a queue of that configuration can be opened into the same UMEM, whose mode the kernel has from this one.
+    fn check(&self, interface: &Interface, config: &QueueConfig) -> Result<(), OpenError> {
+        let (name, first) = (interface.name().into(), self.bound()?);
+        match (config.bind, first) {
+            (BindMode::ZeroCopy, Bound::Copy) | (BindMode::Copy, Bound::ZeroCopy) => {
+                Err(OpenError::ModeOfFirst { interface: name, first })
+            }
+            _ if config.buffers == Buffers::Several && self.buffers == Buffers::One => {
+                Err(OpenError::SeveralBuffers { interface: name })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How packets are sent.
+    pub(crate) fn sides(&self) -> (Buffers, Wakeups) {
+        (self.buffers, self.wakeups)
+    }
+
     /// Sets what is set once it is bound, and says what was got.
     pub(crate) fn settle(&self, interface: &Interface, config: &QueueConfig) -> Result<Modes, OpenError> {
-        let zero_copy = self.is_zero_copy()?;
-        if config.bind == BindMode::ZeroCopy && !zero_copy {
+        let bound = self.bound()?;
+        if config.bind == BindMode::ZeroCopy && bound == Bound::Copy {
             return Err(OpenError::ZeroCopy { interface: interface.name().into() });
         }
         // Newer kernels send the whole ring in a call; on others a call sends 32 and says that there is more.
         let _ = sys::set_option(&self.fd, SocketOption::TxBudget, config.entries);
-        let bound = if zero_copy { Bound::ZeroCopy } else { Bound::Copy };
         Ok(Modes { bound, buffers: self.buffers, wakeups: self.wakeups, busy_poll: config.busy_poll })
     }
 
@@ -166,9 +184,10 @@ impl Socket {
         }
     }
 
-    fn is_zero_copy(&self) -> Result<bool, OpenError> {
+    fn bound(&self) -> Result<Bound, OpenError> {
         let options = sockopt::xdp_options(&self.fd).map_err(OpenError::os("getsockopt(XDP_OPTIONS)"))?;
-        Ok(options.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY))
+        let zero_copy = options.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY);
+        Ok(if zero_copy { Bound::ZeroCopy } else { Bound::Copy })
     }
 
     pub(crate) fn statistics(&self) -> Result<XdpStatistics, OpenError> {
@@ -271,21 +290,19 @@ fn refused_bind(error: Errno, interface: &Interface, config: &QueueConfig) -> Op
 
 /// The queue's share of the system, for its sides.
 pub(crate) struct SocketDriver {
-    /// `None` where it was never bound.
-    socket: Option<Arc<Socket>>,
+    socket: Arc<Socket>,
     probe: QueueProbe,
 }
 
 impl SocketDriver {
     pub(crate) fn new(socket: Arc<Socket>, probe: QueueProbe) -> Self {
-        SocketDriver { socket: Some(socket), probe }
+        SocketDriver { socket, probe }
     }
 }
 
 impl Driver for SocketDriver {
     fn wake_tx(&self) -> Result<Woken, WakeError> {
-        let Some(socket) = &self.socket else { return Err(WakeError::Gone) };
-        match net::send(socket, &[], SendFlags::DONTWAIT) {
+        match net::send(&self.socket, &[], SendFlags::DONTWAIT) {
             Ok(_) => Ok(Woken::Done),
             Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS | Errno::INTR) => Ok(Woken::More),
             Err(error) => Err(wake_error("sendto", error)),
@@ -293,14 +310,15 @@ impl Driver for SocketDriver {
     }
 
     fn wake_rx(&self) -> Result<(), WakeError> {
-        self.socket.as_ref().map_or(Err(WakeError::Gone), |socket| socket.look())
+        self.socket.look()
     }
 
-    fn close(mut self: Box<Self>) -> Box<dyn Probe> {
-        self.probe.give_up();
+    fn close(self: Box<Self>) -> Box<dyn Probe> {
+        let SocketDriver { socket, mut probe } = *self;
+        probe.give_up();
         // The last of them, unless a queue is being opened into the UMEM at this moment: then a moment later.
-        self.socket = None;
-        Box::new(self.probe)
+        drop(socket);
+        Box::new(probe)
     }
 }
 
