@@ -148,6 +148,12 @@ impl<T: Copy> Producer<T> {
         self.memory.needs_wakeup()
     }
 
+    /// Says what the kernel says when it sleeps.
+    #[cfg(all(test, not(any(loom, shuttle))))]
+    pub(crate) fn ask_for_wakeups(&self) {
+        self.memory.store(self.memory.flags, NEED_WAKEUP, Ordering::Relaxed);
+    }
+
     /// Shows the consumer a cursor so many entries beyond all that the ring could hold, until the next publication; for tests.
     pub(crate) fn skew(&mut self, entries: u32) {
         let wrong = self.published.wrapping_add(beyond(self.memory.size, entries));

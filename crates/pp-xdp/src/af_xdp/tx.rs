@@ -374,3 +374,6 @@ fn page_in<'b>(umem: &Umem, buffer: &'b Buffer) -> Option<&'b Page<Host>> {
         _ => None,
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
