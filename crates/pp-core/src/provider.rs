@@ -127,8 +127,9 @@ impl Description {
 /// 5. **Order.** Every unit handed out for `request` has `request.order`, and `geometry` never changes.
 /// 6. **Premapped.** The address that [`premapped`](MemoryProvider::premapped) returns reaches this unit and nothing
 ///    else while it is out.
-/// 7. **Regions.** What [`regions`](MemoryProvider::regions) returns is the same until the provider is dropped, and memory in
-///    it is handed out as units of this provider only.
+/// 7. **Regions.** What [`regions`](MemoryProvider::regions) returns is the same until the provider is dropped. Memory in a region is handed
+///    out as units of that region only, and stays the same physical memory, also while it is home: whoever registered it with a device
+///    has it pinned.
 ///
 /// What the unit's address may be used for is the promise of [`Backing`]. The module `conformance` (a feature) checks an
 /// implementation and names the promise that it breaks.

@@ -11,8 +11,8 @@ use std::thread::{self, ThreadId};
 use common::{Depot, Shape};
 use pp_core::conformance::{self, Broken, Obligation, Passed};
 use pp_core::{
-    Backing, Description, Descriptor, Device, DmaAddr, Exposed, Geometry, Home, Host, MemoryProvider, ProvideError,
-    Recycling, Request, Unit, UnitDrain, UnitSink, doc,
+    Backing, Description, Descriptor, Device, DmaAddr, Exposed, Geometry, Home, Host, MemoryProvider, NodeId,
+    ProvideError, Recycling, Region, RegionMemory, Request, Unit, UnitDrain, UnitSink, doc,
 };
 
 fn not_shown(passed: &Passed) -> Vec<Obligation> {
@@ -93,6 +93,10 @@ enum Fault {
     RefusesAfterLoss,
     /// Units that are out count as free.
     Boasts,
+    /// The pieces of memory that it shows are gone once units are out.
+    HidesRegions,
+    /// A piece of memory that it shows is its own, with descriptors that its units have not.
+    StrangeRegion,
     /// None: the control.
     Nothing,
 }
@@ -100,6 +104,7 @@ enum Fault {
 /// The heap of the examples with a fault in front.
 struct Faulty {
     heap: doc::Heap,
+    strange: [Region; 1],
     fault: Fault,
     calls: AtomicUsize,
     lost: AtomicBool,
@@ -107,11 +112,29 @@ struct Faulty {
     taker: Mutex<Option<ThreadId>>,
 }
 
+/// The heap's memory once more.
+struct Same(*mut u8);
+// SAFETY: nobody reaches anything through it.
+unsafe impl Send for Same {}
+// SAFETY: as above.
+unsafe impl Sync for Same {}
+// SAFETY: none: it is the heap's memory.
+unsafe impl RegionMemory for Same {
+    fn base(&self) -> *mut u8 {
+        self.0
+    }
+    fn bytes(&self) -> usize {
+        32 * 4096
+    }
+}
+
 impl Faulty {
     fn home(fault: Fault) -> Home<Faulty> {
         let (calls, lost) = (AtomicUsize::new(0), AtomicBool::new(false));
         let (last, taker) = (Mutex::new(None), Mutex::new(None));
-        Home::new(Faulty { heap: doc::Heap::new(4096, 32), fault, calls, lost, last, taker })
+        let heap = doc::Heap::new(4096, 32);
+        let strange = [Region::new(Same(heap.regions()[0].base()), 4096, NodeId(0)).unwrap()];
+        Home::new(Faulty { heap, strange, fault, calls, lost, last, taker })
     }
 
     fn is_lost(&self) -> bool {
@@ -240,6 +263,14 @@ unsafe impl MemoryProvider for Faulty {
         Description::new("faulty", 32, free)
     }
 
+    fn regions(&self) -> &[Region] {
+        match self.fault {
+            Fault::HidesRegions if self.heap.free_units() < 32 => &[],
+            Fault::StrangeRegion => &self.strange,
+            _ => self.heap.regions(),
+        }
+    }
+
     fn premapped(&self, unit: &Unit) -> Option<DmaAddr> {
         let addr = unit.descriptor().addr().addr() as u64;
         match self.fault {
@@ -294,6 +325,8 @@ fn each_broken_provider_is_named_by_the_promise_it_breaks() {
         (Fault::Resurrects, Obligation::DeviceLost),
         (Fault::RefusesAfterLoss, Obligation::DeviceLost),
         (Fault::Boasts, Obligation::Description),
+        (Fault::HidesRegions, Obligation::Regions),
+        (Fault::StrangeRegion, Obligation::Regions),
     ] {
         assert_eq!(named(fault), obligation, "{fault:?}");
     }

@@ -27,6 +27,7 @@ mod device;
 mod dma;
 mod hand;
 mod provider;
+mod regions;
 mod threads;
 mod turnover;
 
@@ -66,6 +67,8 @@ pub enum Obligation {
     Failure,
     /// Provider: once the device is lost, requests say so, and units are still taken back.
     DeviceLost,
+    /// Provider: the pieces that it shows its memory in stay what they are, and what lies in them is units of theirs.
+    Regions,
     /// Provider: the figures it gives of itself are true while nobody is inside a call.
     Description,
     /// Device: from `map` on it reaches the whole unit under the address, and nothing else.
@@ -90,6 +93,9 @@ impl Obligation {
             Obligation::Memory => "the memory is what the provider's `Backing::Access` promises",
             Obligation::Failure => "a step that fails leaves everything as it was",
             Obligation::DeviceLost => "a lost device is said to be lost, and units are still taken back",
+            Obligation::Regions => {
+                "the pieces of memory that are shown stay what they are, and hold units of theirs only"
+            }
             Obligation::Description => "what the provider says of itself is true while nobody is inside a call",
             Obligation::Reach => "the device reaches the whole unit under the address, and nothing else",
             Obligation::Unmap => "after `unmap` the device reaches the unit no more",

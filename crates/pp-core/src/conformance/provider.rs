@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::device::{comes_mapped, lost};
 use super::hand::{Held, Ledger, Writes, ask, release, take};
+use super::regions::pieces;
 use super::threads::{hammer, threads};
 use super::turnover::{in_bulk, one_by_one, refills_that_fail, running_dry};
 use super::{Broken, Dice, Obligation, Passed, part};
@@ -76,6 +77,7 @@ pub fn provider<P: Backing, H: Into<Home<P>>>(make: impl Fn() -> H) -> Result<Pa
     part(Obligation::AnyThread, on(fresh(), move |it| hammer(it, stock)))?;
     part(Obligation::AnyThread, on(fresh(), move |it| threads(it, stock)))?;
     part(Obligation::Description, on(fresh(), figures))?;
+    part(Obligation::Regions, on(fresh(), pieces))?;
     if !part(Obligation::Premapped, on(fresh(), comes_mapped))? {
         passed.not_shown.push((Obligation::Premapped, "its units come unmapped"));
     }
