@@ -28,8 +28,8 @@ pub(crate) trait Probe: Send {
 /// Waiting is a choice: dropped, it goes on in the background, and pages come back by themselves. Who wants to open the queue
 /// again need not wait here either, since that does.
 ///
-/// It is found out by binding the queue once more, so a child that is forked between the close and that has the queue until it ends; fork before
-/// or after. In a child it does nothing.
+/// That a queue is quiet is found out by binding it once more. A child that is forked between the close and that moment has the second socket as
+/// well, and keeps the queue in use until it ends. What is waited for in a parent does nothing in its children.
 ///
 /// # Examples
 ///

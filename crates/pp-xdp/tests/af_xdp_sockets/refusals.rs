@@ -191,10 +191,17 @@ fn what_a_configuration_cannot_be() {
     in_bare_namespace(|| {
         scene::make(1500, 1);
         let mut memory = Memory::new();
+        let words = |entries: u32| {
+            format!(
+                "rings of {entries} entries are not possible; use a power of two from 2 to 32768, or from 32 for packets of several \
+                 chunks"
+            )
+        };
         for entries in [0, 1, 3, 100, 65536, u32::MAX] {
-            let words = format!("rings of {entries} entries are not possible; use a power of two from 2 to 32768");
-            memory.refuses("f0", &QueueConfig { entries, ..config() }, &words);
+            memory.refuses("f0", &QueueConfig { entries, ..config() }, &words(entries));
         }
+        let several = QueueConfig { entries: 16, buffers: Buffers::Several, ..config() };
+        memory.refuses("f0", &several, &words(16));
         for entries in [2, 32768] {
             let queue = memory.open("f0", &QueueConfig { entries, ..config() }).unwrap();
             queue.close().wait(SOON).expect("quiet soon");

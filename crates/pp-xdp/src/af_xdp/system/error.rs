@@ -103,7 +103,9 @@ pub enum OpenError {
         interface: String,
     },
     /// A ring's size.
-    #[error("rings of {entries} entries are not possible; use a power of two from 2 to 32768")]
+    #[error(
+        "rings of {entries} entries are not possible; use a power of two from 2 to 32768, or from 32 for packets of several chunks"
+    )]
     Entries {
         /// What was asked for.
         entries: u32,

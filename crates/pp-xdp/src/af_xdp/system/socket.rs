@@ -32,6 +32,7 @@ use crate::af_xdp::descriptor::{ChunkLayout, XdpDesc};
 use crate::af_xdp::ring::{Consumer, Producer};
 use crate::af_xdp::tx::{Buffers, Wakeups};
 use crate::af_xdp::umem::Umem;
+use crate::packet::MAX_FRAGS;
 
 /// A socket that is bound to a queue.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Unbound {
         if let Some(busy_poll) = config.busy_poll {
             poll_the_driver(&fd, busy_poll)?;
         }
-        let rings = make_rings(fd.as_fd(), config.entries)?;
+        let rings = make_rings(fd.as_fd(), config)?;
         Ok((Unbound { fd, id, sharer }, rings))
     }
 
@@ -234,8 +235,11 @@ fn poll_the_driver(fd: &OwnedFd, BusyPoll { microseconds, budget }: BusyPoll) ->
 }
 
 /// Makes and maps the four rings of a socket.
-fn make_rings(fd: BorrowedFd<'_>, entries: u32) -> Result<Rings, OpenError> {
-    if !entries.is_power_of_two() || !(2..=32768).contains(&entries) {
+fn make_rings(fd: BorrowedFd<'_>, config: &QueueConfig) -> Result<Rings, OpenError> {
+    let entries = config.entries;
+    // A packet of as many chunks as one may have fits.
+    let least = if config.buffers == Buffers::Several { (MAX_FRAGS as u32 + 1).next_power_of_two() } else { 2 };
+    if !entries.is_power_of_two() || !(least..=32768).contains(&entries) {
         return Err(OpenError::Entries { entries });
     }
     sockopt::set_xdp_umem_fill_ring_size(fd, entries).map_err(OpenError::os("setsockopt(XDP_UMEM_FILL_RING)"))?;

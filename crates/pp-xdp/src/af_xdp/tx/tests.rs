@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use pp_core::Home;
 use pp_core::doc::Heap;
 
-use super::super::binding::{Driver, Probe};
+use super::super::binding::Driver;
+use super::super::closing::Probe;
 use super::super::ring;
 use super::*;
 
@@ -56,7 +57,8 @@ fn scene(buffers: Buffers, wakeups: Wakeups) -> Scene {
     let (ring, kernel) = ring::in_memory(8);
     let (_, completion) = ring::in_memory(8);
     let calls = Arc::new(Mutex::new(Calls { kernel, answers: VecDeque::new() }));
-    let binding = Binding::new(umem.clone(), umem.places().tag().unwrap(), Box::new(Scripted(calls.clone())));
+    let binding = Binding::new(umem.clone(), umem.places().tag().unwrap());
+    binding.bound(Box::new(Scripted(calls.clone())));
     let tx = XskTx::new(ring, completion, (buffers, wakeups), Arc::default(), Arc::new(binding));
     Scene { tx, pool: PagePool::builder(home).build().unwrap(), calls }
 }
