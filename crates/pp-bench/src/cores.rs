@@ -11,13 +11,18 @@ pub(crate) fn allowed() -> Vec<usize> {
 
 /// Keeps the calling thread on `cpu`. Says whether that worked; measuring goes on either way.
 pub(crate) fn pin(cpu: usize) -> bool {
+    allow(&[cpu])
+}
+
+/// The same for several.
+pub(crate) fn allow(cpus: &[usize]) -> bool {
     #[cfg(target_os = "linux")]
-    if cpu < rustix::thread::CpuSet::MAX_CPU {
+    if cpus.iter().all(|cpu| *cpu < rustix::thread::CpuSet::MAX_CPU) {
         let mut set = rustix::thread::CpuSet::new();
-        set.set(cpu);
+        cpus.iter().for_each(|cpu| set.set(*cpu));
         return rustix::thread::sched_setaffinity(None, &set).is_ok();
     }
-    let _ = cpu;
+    let _ = cpus;
     false
 }
 

@@ -8,37 +8,42 @@
 //!
 //! | contender | allocates | gives back |
 //! |---|---|---|
-//! | frag, recycle | `FragCache::alloc` | `FragCache::recycle`: on the side of the pool's consumer |
-//! | frag, drop | the same | `drop`: whoever it is |
-//! | frag, recycle_all, drop_all | the same | 64 in one call |
-//! | page, direct | `PagePool::alloc`, whatever the size | `recycle_direct` |
-//! | malloc, mimalloc | as a `GlobalAlloc`, aligned to 8 | the same |
+//! | pool, recycle | `FragCache::alloc` | `FragCache::recycle`: on the side of the pool's consumer |
+//! | pool, drop | the same | `drop`: whoever it is |
+//! | pool, recycle_all, drop_all | the same | 64 in one call |
+//! | pool, page, direct | `PagePool::alloc`, whatever the size | `recycle_direct` |
+//! | malloc, mimalloc, jemalloc | aligned to 8 | the same |
 //! | `Arc<[u8]>` | `Arc::new_uninit_slice` | `drop` |
 //! | `BytesMut` | `reserve` and `split_to` of a buffer of 64 KiB | `drop` |
+//! | bias split | half a page, whatever the size; above 1024 only | takes the page's count down |
 //! | hand-over alone | nothing | nothing: in the foreign cases, what of everybody's time is the way between the threads |
 //!
 //! *Included*: everything the calls do, a fragment's share of the ways of its page as well. *Excluded*: the buffers' bytes,
 //! which nobody touches but the allocators that keep their lists in them.
 
 use alloc::sync::Arc;
-use core::alloc::{GlobalAlloc, Layout};
+use core::alloc::GlobalAlloc;
 use core::hint::black_box;
 use core::mem::MaybeUninit;
 use std::alloc::System;
 
 use bytes::BytesMut;
 use mimalloc::MiMalloc;
-use pp_core::{Home, Page, PagePool, doc::Heap};
+use pp_core::PagePool;
 use pp_frag::{Frag, FragCache, drop_all};
 
+use super::Case;
+use super::cross::{BETWEEN, hand_over};
 use crate::cores::Patience;
-use crate::cross::{BETWEEN, hand_over};
-use crate::local::{BATCH, Direct, napi, single};
-use crate::measure::Contender;
+use crate::lineup::{Lineup, Peer, Runner, timed};
+use crate::loops::{BATCH, Direct, napi, single};
+use crate::peers::{BiasSplit, DirectPool, Jemalloc, Malloc, heap_pool};
 use crate::spsc::{Receiver, Sender, ring};
 
 /// Pages there are: more than lie between the two threads of the foreign cases.
 const PAGES: usize = 2048;
+/// Buffers of the ring of split pages: as many.
+const HALVES: usize = 2048;
 /// Bytes of the buffer that `BytesMut` splits.
 const BUFFER: usize = 64 << 10;
 
@@ -51,8 +56,7 @@ struct Frags {
 
 impl Frags {
     fn new(size: usize) -> Self {
-        let builder = PagePool::builder(Home::new(Heap::new(4096, PAGES))).pool_size(PAGES);
-        Frags { pool: builder.build().expect("memory for a pool"), cache: FragCache::new(), size }
+        Frags { pool: heap_pool(PAGES), cache: FragCache::new(), size }
     }
 
     #[inline(always)]
@@ -129,32 +133,6 @@ impl Direct for DroppingAll {
     }
 }
 
-/// Any allocator of the language.
-struct Malloc<A>(A, Layout);
-
-impl<A: GlobalAlloc> Malloc<A> {
-    fn new(allocator: A, size: usize) -> Self {
-        Malloc(allocator, Layout::from_size_align(size, 8).expect("a size that fits"))
-    }
-}
-
-impl<A: GlobalAlloc> Direct for Malloc<A> {
-    /// An address: pointers are not `Send`.
-    type Item = usize;
-    #[inline(always)]
-    fn get(&mut self) -> Option<usize> {
-        // SAFETY: the size is not 0.
-        let start = unsafe { self.0.alloc(self.1) };
-        // Or the compiler, which knows what allocators do, leaves both calls out.
-        (!black_box(start).is_null()).then(|| start.expose_provenance())
-    }
-    #[inline(always)]
-    fn put(&mut self, start: usize) {
-        // SAFETY: from `get`, with the same layout, once.
-        unsafe { self.0.dealloc(core::ptr::with_exposed_provenance_mut(start), self.1) };
-    }
-}
-
 struct ArcSlice(usize);
 
 impl Direct for ArcSlice {
@@ -195,64 +173,49 @@ impl Direct for Splitting {
     }
 }
 
-/// The direct path of whole pages.
-struct Pages(PagePool);
-
-impl Direct for Pages {
-    type Item = Page;
-    #[inline(always)]
-    fn get(&mut self) -> Option<Page> {
-        self.0.alloc().ok()
-    }
-    #[inline(always)]
-    fn put(&mut self, page: Page) {
-        self.0.recycle_direct(page);
-    }
+fn run<D: Direct + 'static>(mut by: D, run: fn(&mut D, usize)) -> Runner {
+    timed(move |buffers| run(&mut by, buffers))
 }
 
-fn timed<D: Direct + 'static>(name: &'static str, mut by: D, run: fn(&mut D, usize)) -> Contender {
-    Contender::timed(name, move |buffers| run(&mut by, buffers))
+/// Everybody by one loop, without and with the calls for many where the loop has a use for them.
+macro_rules! enter_all {
+    ($lineup:expr, $size:expr, $loop:expr) => {{
+        let (lineup, size): (&mut Lineup<'_>, usize) = ($lineup, $size);
+        lineup.enter(Peer::Pool, "page, direct", || run(DirectPool(Frags::new(size).pool), $loop));
+        lineup.enter(Peer::Malloc, "", || run(Malloc::new(System, size), $loop));
+        lineup.enter(Peer::Mimalloc, "", || run(Malloc::new(MiMalloc, size), $loop));
+        lineup.enter_if(Peer::Jemalloc, "", || Ok(run(Malloc::new(Jemalloc::load()?, size), $loop)));
+        lineup.enter(Peer::ArcSlice, "", || run(ArcSlice(size), $loop));
+        lineup.enter(Peer::BytesMut, "", || run(Splitting::new(size), $loop));
+        if size > 1024 {
+            lineup.enter(Peer::BiasSplit, "", || run(BiasSplit::new(HALVES), $loop));
+        }
+    }};
 }
 
-fn one_thread(size: usize) -> Vec<Contender> {
-    vec![
-        timed("frag, recycle", Recycling(Frags::new(size)), single),
-        timed("frag, drop", Dropping(Frags::new(size)), single),
-        timed("page, direct", Pages(Frags::new(size).pool), single),
-        timed("malloc", Malloc::new(System, size), single),
-        timed("mimalloc", Malloc::new(MiMalloc, size), single),
-        timed("Arc<[u8]>", ArcSlice(size), single),
-        timed("BytesMut", Splitting::new(size), single),
-    ]
+fn one_thread(lineup: &mut Lineup<'_>, size: usize) {
+    lineup.enter(Peer::Pool, "recycle", || run(Recycling(Frags::new(size)), single));
+    lineup.enter(Peer::Pool, "drop", || run(Dropping(Frags::new(size)), single));
+    enter_all!(lineup, size, single);
 }
 
-fn many(size: usize) -> Vec<Contender> {
-    vec![
-        timed("frag, recycle", Recycling(Frags::new(size)), napi),
-        timed("frag, recycle_all", RecyclingAll(Frags::new(size)), napi),
-        timed("frag, drop", Dropping(Frags::new(size)), napi),
-        timed("frag, drop_all", DroppingAll(Frags::new(size)), napi),
-        timed("page, direct", Pages(Frags::new(size).pool), napi),
-        timed("malloc", Malloc::new(System, size), napi),
-        timed("mimalloc", Malloc::new(MiMalloc, size), napi),
-        timed("Arc<[u8]>", ArcSlice(size), napi),
-        timed("BytesMut", Splitting::new(size), napi),
-    ]
+fn many(lineup: &mut Lineup<'_>, size: usize) {
+    lineup.enter(Peer::Pool, "recycle", || run(Recycling(Frags::new(size)), napi));
+    lineup.enter(Peer::Pool, "recycle_all", || run(RecyclingAll(Frags::new(size)), napi));
+    lineup.enter(Peer::Pool, "drop", || run(Dropping(Frags::new(size)), napi));
+    lineup.enter(Peer::Pool, "drop_all", || run(DroppingAll(Frags::new(size)), napi));
+    enter_all!(lineup, size, napi);
 }
 
 /// Allocates here and gives back on processor `other`, by `put`.
-fn foreign<D>(
-    name: &'static str,
-    mut by: D,
-    other: usize,
-    mut put: impl FnMut([D::Item; BATCH]) + Send + 'static,
-) -> Contender
+fn foreign<D>(mut by: D, other: usize, mut put: impl FnMut([D::Item; BATCH]) + Send + 'static) -> Runner
 where
     D: Direct + 'static,
     D::Item: Send,
 {
     let (mut sender, mut receiver) = ring::<D::Item>(BETWEEN);
-    Contender::new(name, move |buffers| {
+    Box::new(move |buffers| {
+        let put = &mut put;
         let take = |to: &mut Sender<D::Item>| {
             let chunk: [D::Item; BATCH] = core::array::from_fn(|_| {
                 let mut patience = Patience::default();
@@ -265,7 +228,7 @@ where
             });
             to.send(chunk.into_iter());
         };
-        let give = |from: &mut Receiver<D::Item>| put(from.receive_chunk());
+        let give = move || move |from: &mut Receiver<D::Item>| put(from.receive_chunk());
         hand_over(other, buffers / BATCH, (&mut sender, &mut receiver), take, give)
     })
 }
@@ -289,34 +252,47 @@ fn give_nothing<const N: usize>(words: [[usize; N]; BATCH]) {
     black_box(words);
 }
 
-fn two_threads(size: usize, other: usize) -> Vec<Contender> {
-    let (mut malloc, mut mimalloc) = (Malloc::new(System, size), Malloc::new(MiMalloc, size));
-    vec![
-        foreign("frag, drop", Dropping(Frags::new(size)), other, drop),
-        foreign("frag, drop_all", DroppingAll(Frags::new(size)), other, drop_all),
-        foreign("malloc", Malloc::new(System, size), other, move |items| {
-            items.into_iter().for_each(|item| malloc.put(item))
-        }),
-        foreign("mimalloc", Malloc::new(MiMalloc, size), other, move |items| {
-            items.into_iter().for_each(|item| mimalloc.put(item))
-        }),
-        foreign("Arc<[u8]>", ArcSlice(size), other, drop),
-        foreign("BytesMut", Splitting::new(size), other, drop),
-        foreign("hand-over alone, a fragment's 24 bytes", Words::<3>, other, give_nothing),
-        foreign("hand-over alone, a pointer's 8 bytes", Words::<1>, other, give_nothing),
-    ]
+fn two_threads(lineup: &mut Lineup<'_>, size: usize) {
+    let other = lineup.stage.other();
+    lineup.enter(Peer::Pool, "drop", || foreign(Dropping(Frags::new(size)), other, drop));
+    lineup.enter(Peer::Pool, "drop_all", || foreign(DroppingAll(Frags::new(size)), other, drop_all));
+    lineup.enter(Peer::Malloc, "", || two_ends([System; 2], size, other));
+    lineup.enter(Peer::Mimalloc, "", || two_ends([MiMalloc, MiMalloc], size, other));
+    lineup.enter_if(Peer::Jemalloc, "", || Ok(two_ends([Jemalloc::load()?; 2], size, other)));
+    lineup.enter(Peer::ArcSlice, "", || foreign(ArcSlice(size), other, drop));
+    lineup.enter(Peer::BytesMut, "", || foreign(Splitting::new(size), other, drop));
+    if size > 1024 {
+        lineup.enter(Peer::BiasSplit, "", || {
+            foreign(BiasSplit::new(HALVES), other, |items| items.into_iter().for_each(BiasSplit::put_half))
+        });
+    }
+    lineup.enter(Peer::Machine, "hand-over of a fragment's 24 bytes", || foreign(Words::<3>, other, give_nothing));
+    lineup.enter(Peer::Machine, "hand-over of a pointer's 8 bytes", || foreign(Words::<1>, other, give_nothing));
 }
 
-/// The contenders of `case`, the fragments first; none for a case of another module. The foreign ones have their second thread
-/// on processor `other`.
-pub(crate) fn contenders(case: &str, other: usize) -> Vec<Contender> {
-    let Some((size, kind)) = case.strip_prefix("frag").map(|rest| rest.split_once('-').unwrap_or((rest, ""))) else {
-        return Vec::new();
+/// Two handles to one allocator: one for each end.
+fn two_ends<A: GlobalAlloc + Send + 'static>([here, there]: [A; 2], size: usize, other: usize) -> Runner {
+    let there = Malloc::new(there, size);
+    foreign(Malloc::new(here, size), other, move |items| items.into_iter().for_each(|item| there.free(item)))
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut add = |name: &str, about: &str, processors: usize, enter: fn(&mut Lineup<'_>, usize)| {
+        for size in [256, 512, 1536, 2048] {
+            let case = Case::new(
+                "frag",
+                format!("frag{size}{name}"),
+                format!("a fragment of {size} bytes: {about}"),
+                move |to| {
+                    enter(to, size);
+                },
+            );
+            cases.push(case.per("fragment").on_processors(processors));
+        }
     };
-    match (size.parse(), kind) {
-        (Ok(size), "") => one_thread(size),
-        (Ok(size), "64") => many(size),
-        (Ok(size), "foreign") => two_threads(size, other),
-        _ => Vec::new(),
-    }
+    add("", "one out, one back", 1, one_thread);
+    add("-64", "64 out, 64 back", 1, many);
+    add("-foreign", "64 out on one processor, 64 back on another", 2, two_threads);
+    cases
 }

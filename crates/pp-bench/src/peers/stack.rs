@@ -1,41 +1,37 @@
-//! What the pool is compared with.
-//!
-//! They pass `usize`s, each of which stands for a page, and know nothing else of pages: no owner, no books, no
-//! statistics, no way home to a provider.
+//! The bare limit of the direct cases: an array and a count behind a pointer.
 
 use core::ptr::NonNull;
 
-use crossbeam_queue::ArrayQueue;
+use crate::loops::{BATCH, Bulk, Direct};
 
-/// The bare limit of the direct cases: an array and a count behind a pointer.
-///
 /// It checks that it is not empty and not full, as every stack that is used must, and does nothing else.
-pub(crate) struct ArrayStack(NonNull<Inner>);
-
-const PLACES: usize = 128;
+pub(crate) struct ArrayStack<const PLACES: usize = 128>(NonNull<Inner<PLACES>>);
 
 /// Aligned as the pool's block is: copies of 64 places take twice as long across lines.
 #[repr(C, align(128))]
-struct Inner {
+struct Inner<const PLACES: usize> {
     places: [usize; PLACES],
     count: usize,
 }
 
-impl ArrayStack {
-    /// With `count` of its places taken.
-    pub(crate) fn new(count: usize) -> Self {
-        let places = core::array::from_fn(|place| place + 1);
-        ArrayStack(NonNull::from(Box::leak(Box::new(Inner { count: count.min(PLACES), places }))))
+impl<const PLACES: usize> ArrayStack<PLACES> {
+    /// With as many of `items` as fit.
+    pub(crate) fn new(items: impl Iterator<Item = usize>) -> Self {
+        let mut stack = ArrayStack(NonNull::from(Box::leak(Box::new(Inner { count: 0, places: [0; PLACES] }))));
+        for item in items {
+            stack.push(item);
+        }
+        stack
     }
 
     #[inline(always)]
-    fn inner(&mut self) -> &mut Inner {
+    fn inner(&mut self) -> &mut Inner<PLACES> {
         // SAFETY: our own allocation, borrowed as `self` is.
         unsafe { self.0.as_mut() }
     }
 
     #[inline(always)]
-    pub(crate) fn pop(&mut self) -> Option<usize> {
+    fn pop(&mut self) -> Option<usize> {
         let inner = self.inner();
         if inner.count == 0 {
             return None;
@@ -45,7 +41,7 @@ impl ArrayStack {
     }
 
     #[inline(always)]
-    pub(crate) fn push(&mut self, item: usize) -> bool {
+    fn push(&mut self, item: usize) -> bool {
         let inner = self.inner();
         if inner.count >= PLACES {
             return false;
@@ -57,7 +53,7 @@ impl ArrayStack {
 
     /// Moves as many as `to` has out of it, or none.
     #[inline(always)]
-    pub(crate) fn pop_all<const N: usize>(&mut self, to: &mut [usize; N]) -> bool {
+    fn pop_all<const N: usize>(&mut self, to: &mut [usize; N]) -> bool {
         let inner = self.inner();
         if inner.count < N || inner.count > PLACES {
             return false;
@@ -69,7 +65,7 @@ impl ArrayStack {
 
     /// Moves all of `from` into it, or none.
     #[inline(always)]
-    pub(crate) fn push_all<const N: usize>(&mut self, from: &[usize; N]) -> bool {
+    fn push_all<const N: usize>(&mut self, from: &[usize; N]) -> bool {
         let inner = self.inner();
         if inner.count > PLACES - N {
             return false;
@@ -80,31 +76,53 @@ impl ArrayStack {
     }
 }
 
-impl Drop for ArrayStack {
+impl<const PLACES: usize> Drop for ArrayStack<PLACES> {
     fn drop(&mut self) {
         // SAFETY: leaked by `new`, and not used again.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
-/// A crossbeam `ArrayQueue` of `capacity` places with `count` items.
-pub(crate) fn array_queue(capacity: usize, count: usize) -> ArrayQueue<usize> {
-    let queue = ArrayQueue::new(capacity);
-    for item in 1..=count {
-        let _ = queue.push(item);
+impl<const PLACES: usize> Direct for ArrayStack<PLACES> {
+    type Item = usize;
+    #[inline(always)]
+    fn get(&mut self) -> Option<usize> {
+        self.pop()
     }
-    queue
+    #[inline(always)]
+    fn put(&mut self, item: usize) {
+        self.push(item);
+    }
+}
+
+/// On lines of its own, which is where copies are fastest.
+#[repr(align(64))]
+pub(crate) struct Lines([usize; BATCH]);
+
+impl<const PLACES: usize> Bulk for ArrayStack<PLACES> {
+    type Batch = Lines;
+    fn batch() -> Self::Batch {
+        Lines([0; BATCH])
+    }
+    #[inline(always)]
+    fn get_all(&mut self, to: &mut Self::Batch) {
+        self.pop_all(&mut to.0);
+    }
+    #[inline(always)]
+    fn put_all(&mut self, from: &mut Self::Batch) {
+        self.push_all(&from.0);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ArrayStack, PLACES};
+    use super::ArrayStack;
 
     #[test]
     fn the_stack_is_a_stack() {
-        let mut stack = ArrayStack::new(2);
+        let mut stack = ArrayStack::<128>::new(1..=2);
         assert_eq!((stack.pop(), stack.pop(), stack.pop()), (Some(2), Some(1), None));
-        assert!((0..PLACES).all(|item| stack.push(item)));
+        assert!((0..128).all(|item| stack.push(item)));
         assert!(!stack.push(0));
         let mut batch = [0; 64];
         assert!(stack.pop_all(&mut batch));

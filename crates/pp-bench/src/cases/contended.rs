@@ -1,0 +1,252 @@
+//! Several threads give back at once: `contended1` to `contended8`.
+//!
+//! The consumer takes 12,288 pages out and deals them to the threads; then it sleeps, and all threads give theirs
+//! back at the same time; then it takes them out again. Threads are spread over the processors that there are, so when they
+//! are more than those they interrupt each other in the middle of giving back, which is part of the case.
+//!
+//! What is counted is *processor time*: the time from the first thread's start to the last one's end times the number of
+//! processors in use, which is the threads' number or the processors', whichever is smaller; and the consumer's time for
+//! taking the pages. So everybody is comparable with `ring`, where one thread does both, and that one's own loop runs in the same
+//! turns as "uncontended ring". Dealing out is not counted.
+//!
+//! | contender | gives back |
+//! |---|---|
+//! | pool, uncontended ring | the case `ring` |
+//! | pool, drop | `drop`, one at a time |
+//! | pool, Returner | `Returner::put`, one at a time, each thread with its own |
+//! | pool, batch | `PoolHandle::put_batch` of 64: the shared path |
+//! | pool, Returner batch | `Returner::put_batch` of 64 |
+//! | DPDK mempool | `rte_mempool_put` of one, or `rte_mempool_put_bulk` of 64, each thread with a cache |
+//! | queues, allocators | one at a time |
+
+use core::alloc::GlobalAlloc;
+use core::ffi::c_void;
+use core::time::Duration;
+use std::alloc::System;
+use std::sync::{Barrier, Mutex, PoisonError};
+use std::time::Instant;
+
+use mimalloc::MiMalloc;
+use pp_core::{Home, Page, PageBatch, PagePool, doc::Heap};
+
+use super::Case;
+use crate::cores::{Patience, pin};
+use crate::lineup::{Absent, Lineup, Peer, Runner, Stage, timed};
+use crate::loops::{BATCH, empty, single};
+use crate::peers::{Attendance, ByRing, Jemalloc, Malloc, Mempool, array_queue, heap_pool, seg_queue};
+
+/// Pages that are given back at once. The largest ring has 16,384 places; some are left, so that no lane of it is full
+/// before the others have what is theirs.
+const PAGES: usize = 12_288;
+
+pub(crate) fn cases() -> Vec<Case> {
+    let case = |threads: usize| {
+        let about = format!("{threads} threads give back at once; processor time, the consumer's included");
+        Case::new("contended", format!("contended{threads}"), about, move |lineup| enter(lineup, threads))
+    };
+    [1, 2, 4, 8].into_iter().map(case).collect()
+}
+
+fn enter(lineup: &mut Lineup<'_>, threads: usize) {
+    let crew = Crew::new(lineup.stage, threads);
+    lineup.enter(Peer::Pool, "uncontended ring", || {
+        let mut pool = ByRing(heap_pool(256));
+        timed(move |pages| single(&mut pool, pages))
+    });
+    lineup.enter(Peer::Pool, "drop", || crew.clone().pool(|_| |stock: &mut Vec<Page>| stock.drain(..).for_each(drop)));
+    lineup.enter(Peer::Pool, "Returner", || {
+        crew.clone().pool(|pool| {
+            let mut returner = pool.handle().returner().expect("one for each thread");
+            move |stock: &mut Vec<Page>| stock.drain(..).for_each(|page| returner.put(page))
+        })
+    });
+    lineup.enter(Peer::Pool, "batch", || {
+        crew.clone().pool(|pool| {
+            let handle = pool.handle();
+            move |stock: &mut Vec<Page>| batches(stock, |batch| handle.put_batch(batch))
+        })
+    });
+    lineup.enter(Peer::Pool, "Returner batch", || {
+        crew.clone().pool(|pool| {
+            let mut returner = pool.handle().returner().expect("one for each thread");
+            move |stock: &mut Vec<Page>| batches(stock, |batch| returner.put_batch(batch))
+        })
+    });
+    lineup.enter_if(Peer::Mempool, "", || crew.clone().mempool(1));
+    lineup.enter_if(Peer::Mempool, "64 at a time", || crew.clone().mempool(BATCH));
+    lineup.enter(Peer::ArrayQueue, "", || {
+        crew.clone().items(
+            array_queue(PAGES, 0..PAGES),
+            |queue| queue.pop(),
+            |queue, item| {
+                let _ = queue.push(item);
+            },
+        )
+    });
+    lineup.enter(Peer::SegQueue, "", || {
+        crew.clone().items(seg_queue(0..PAGES), |queue| queue.pop(), |queue, item| queue.push(item))
+    });
+    lineup.enter(Peer::Malloc, "", || crew.clone().allocator(System));
+    lineup.enter(Peer::Mimalloc, "", || crew.clone().allocator(MiMalloc));
+    lineup.enter_if(Peer::Jemalloc, "", || Ok(crew.clone().allocator(Jemalloc::load()?)));
+}
+
+/// Gives a stock back 64 at a time.
+fn batches(stock: &mut Vec<Page>, mut put: impl FnMut(&mut PageBatch<BATCH>)) {
+    let mut batch = PageBatch::new();
+    for page in stock.drain(..) {
+        let _ = batch.push(page);
+        if batch.is_full() {
+            put(&mut batch);
+        }
+    }
+    put(&mut batch);
+}
+
+/// Who gives back: so many threads on these processors.
+#[derive(Clone)]
+struct Crew {
+    cpus: Vec<usize>,
+    threads: usize,
+}
+
+impl Crew {
+    fn new(stage: &Stage, threads: usize) -> Self {
+        Crew { cpus: stage.cpus.clone(), threads }
+    }
+
+    /// `take` fills a stock, on this thread; `giver` makes what gives one back, on the thread of that number. Returns the
+    /// processor time for about so many pages.
+    fn round<T: Send, G: FnMut(&mut Vec<T>)>(
+        &self,
+        pages: usize,
+        mut take: impl FnMut(&mut Vec<T>, usize),
+        giver: impl Fn(usize) -> G + Sync,
+    ) -> Duration {
+        let each = PAGES / self.threads;
+        let stocks: Vec<_> = (0..self.threads).map(|_| Mutex::new((Vec::with_capacity(each), None))).collect();
+        let lock = |at: usize| stocks[at].lock().unwrap_or_else(PoisonError::into_inner);
+        let (go, done) = (Barrier::new(self.threads + 1), Barrier::new(self.threads + 1));
+        let mut deal = || {
+            let start = Instant::now();
+            (0..self.threads).for_each(|at| take(&mut lock(at).0, each));
+            start.elapsed()
+        };
+        let rounds = pages.div_ceil(PAGES);
+        let parallel = self.threads.min(self.cpus.len()) as u32;
+        let mut spent = Duration::ZERO;
+        std::thread::scope(|scope| {
+            for at in 0..self.threads {
+                let (lock, giver, go, done) = (&lock, &giver, &go, &done);
+                let cpu = self.cpus[at % self.cpus.len()];
+                scope.spawn(move || {
+                    pin(cpu);
+                    let mut give = giver(at);
+                    for _ in 0..=rounds {
+                        go.wait();
+                        let mut stock = lock(at);
+                        let start = Instant::now();
+                        give(&mut stock.0);
+                        stock.1 = Some((start, Instant::now()));
+                        drop(stock);
+                        done.wait();
+                    }
+                });
+            }
+            deal();
+            for _ in 0..rounds {
+                go.wait();
+                done.wait();
+                let times = || (0..self.threads).filter_map(|at| lock(at).1);
+                let first = times().map(|(start, _)| start).min();
+                let last = times().map(|(_, end)| end).max();
+                if let (Some(first), Some(last)) = (first, last) {
+                    spent += (last - first) * parallel;
+                }
+                spent += deal();
+            }
+            // Back once more, uncounted: as many were dealt before the first time.
+            go.wait();
+            done.wait();
+        });
+        // As if it had been as many as were asked for.
+        spent.mul_f64(pages as f64 / (rounds * each * self.threads) as f64)
+    }
+
+    /// The pool, given back to by what `make` makes for each thread.
+    fn pool<G>(self, make: impl Fn(&PagePool) -> G) -> Runner
+    where
+        G: FnMut(&mut Vec<Page>) + Send + 'static,
+    {
+        let builder = PagePool::builder(Home::new(Heap::new(4096, PAGES))).pool_size(16_384);
+        let mut pool = builder.returners(self.threads, PAGES).build().expect("memory for a pool");
+        let givers: Vec<_> = (0..self.threads).map(|_| Mutex::new(make(&pool))).collect();
+        Box::new(move |pages| {
+            let take = |stock: &mut Vec<Page>, count: usize| {
+                for _ in 0..count {
+                    let Ok(page) = pool.alloc() else { empty() };
+                    stock.push(page);
+                }
+            };
+            let giver = |at: usize| {
+                let giver = &givers[at];
+                move |stock: &mut Vec<Page>| giver.lock().unwrap_or_else(PoisonError::into_inner)(stock)
+            };
+            self.round(pages, take, giver)
+        })
+    }
+
+    /// A queue or an allocator that all threads share.
+    fn items<S: Send + Sync + 'static>(
+        self,
+        shared: S,
+        get: impl Fn(&S) -> Option<usize> + 'static,
+        put: impl Fn(&S, usize) + Sync + 'static,
+    ) -> Runner {
+        Box::new(move |pages| {
+            let take = |stock: &mut Vec<usize>, count: usize| {
+                stock.extend((0..count).map(|_| get(&shared).unwrap_or_else(|| empty())));
+            };
+            let giver = |_: usize| |stock: &mut Vec<usize>| stock.drain(..).for_each(|item| put(&shared, item));
+            self.round(pages, take, giver)
+        })
+    }
+
+    fn allocator<A: GlobalAlloc + Send + Sync + 'static>(self, allocator: A) -> Runner {
+        self.items(Malloc::pages(allocator, 4096), Malloc::allocate, Malloc::free)
+    }
+
+    fn mempool(self, chunk: usize) -> Result<Runner, Absent> {
+        // More than are dealt, for what stays in the threads' caches.
+        let pool = Mempool::new(PAGES + self.threads * 512, 64, 256)?;
+        Ok(Box::new(move |pages| {
+            let pool = &pool;
+            let take = |stock: &mut Vec<usize>, count: usize| {
+                let mut objects = [core::ptr::null_mut::<c_void>(); BATCH];
+                for _ in 0..count / chunk {
+                    let mut patience = Patience::default();
+                    while !pool.get(&mut objects[..chunk]) {
+                        patience.lose();
+                    }
+                    stock.extend(objects[..chunk].iter().map(|object| object.expose_provenance()));
+                }
+            };
+            let giver = |_: usize| {
+                let attendance = Attendance::new(pool);
+                move |stock: &mut Vec<usize>| {
+                    let _ = &attendance;
+                    for objects in stock.chunks(chunk) {
+                        let mut place = [core::ptr::null_mut::<c_void>(); BATCH];
+                        let place = &mut place[..objects.len()];
+                        for (place, object) in place.iter_mut().zip(objects) {
+                            *place = core::ptr::with_exposed_provenance_mut(*object);
+                        }
+                        pool.put(place);
+                    }
+                    stock.clear();
+                }
+            };
+            self.round(pages, take, giver)
+        }))
+    }
+}
