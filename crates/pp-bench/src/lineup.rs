@@ -105,6 +105,17 @@ pub(crate) fn timed(mut run: impl FnMut(usize) + 'static) -> Runner {
     })
 }
 
+/// The same for what can only be done in rounds of `each` pages: `run` does so many rounds, and what was too much is taken
+/// off in proportion.
+pub(crate) fn in_rounds(each: usize, mut run: impl FnMut(usize) + 'static) -> Runner {
+    Box::new(move |pages| {
+        let rounds = pages.div_ceil(each);
+        let start = Instant::now();
+        run(rounds);
+        start.elapsed().mul_f64(pages as f64 / (rounds * each) as f64)
+    })
+}
+
 /// Why somebody does not take part, in a sentence's end: "absent: ...".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Absent(pub(crate) String);

@@ -85,12 +85,12 @@ pub(crate) fn bulk<B: Bulk>(from: &mut B, pages: usize) {
 #[inline(never)]
 pub(crate) fn window<D: Direct>(
     from: &mut D,
-    pages: usize,
+    rounds: usize,
     held: &mut Vec<D::Item>,
     mut work: impl FnMut(&mut D::Item),
 ) {
     let room = held.capacity();
-    for _ in 0..pages.div_ceil(room) {
+    for _ in 0..rounds {
         for _ in 0..room {
             let Some(mut item) = from.get() else { empty() };
             work(&mut item);

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use pp_core::PagePool;
 
 use super::Case;
-use crate::lineup::{Lineup, Peer, timed};
+use crate::lineup::{Lineup, Peer, Runner, timed};
 use crate::loops::{clobber, empty};
 use crate::peers::heap_pool;
 
@@ -26,15 +26,9 @@ fn pool() -> PagePool {
 }
 
 fn enter(lineup: &mut Lineup<'_>) {
-    let mut by = |way, each: fn(&mut PagePool)| {
-        lineup.enter(Peer::Pool, way, || {
-            let mut pool = pool();
-            timed(move |pages| looped(&mut pool, pages, each))
-        });
-    };
-    by("fast", fast);
-    by("ring", ring);
-    by("slow", slow);
+    lineup.enter(Peer::Pool, "fast", || looped(fast));
+    lineup.enter(Peer::Pool, "ring", || looped(ring));
+    lineup.enter(Peer::Pool, "slow", || looped(slow));
     lineup.enter(Peer::Machine, "empty loop", || {
         timed(|pages| {
             for page in 0..pages {
@@ -62,20 +56,25 @@ fn enter(lineup: &mut Lineup<'_>) {
     });
 }
 
-#[inline(always)]
-fn looped(pool: &mut PagePool, pages: usize, each: fn(&mut PagePool)) {
-    for _ in 0..pages {
-        each(pool);
-        clobber();
-    }
+/// A loop of its own for each way, which is a type of its own.
+fn looped(each: impl Fn(&mut PagePool) + 'static) -> Runner {
+    let mut pool = pool();
+    timed(move |pages| {
+        for _ in 0..pages {
+            each(&mut pool);
+            clobber();
+        }
+    })
 }
 
+#[inline(always)]
 fn fast(pool: &mut PagePool) {
     let Ok(page) = pool.alloc() else { empty() };
     clobber();
     pool.recycle_direct(page);
 }
 
+#[inline(always)]
 fn ring(pool: &mut PagePool) {
     let Ok(page) = pool.alloc() else { empty() };
     clobber();
@@ -83,6 +82,7 @@ fn ring(pool: &mut PagePool) {
 }
 
 /// Somebody else holds the page when the driver puts it, and lets go after that.
+#[inline(always)]
 fn slow(pool: &mut PagePool) {
     let Ok(page) = pool.alloc() else { empty() };
     let page = page.share();

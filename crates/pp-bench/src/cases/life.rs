@@ -1,12 +1,10 @@
 //! The ends of a pool and of memory: `create` and `first-touch`.
 
-use std::alloc::System;
-
 use pp_core::{Home, PagePool, doc::Heap};
 use pp_provider_buddy::{Buddy, Prefault};
 
 use super::Case;
-use crate::lineup::{Lineup, Peer, Runner, timed};
+use crate::lineup::{Lineup, Peer, Runner, in_rounds, timed};
 use crate::loops::{Direct, empty};
 use crate::peers::{Malloc, Mapping, Mempool, array_queue, opool_once};
 
@@ -70,8 +68,6 @@ fn enter_first_touch(lineup: &mut Lineup<'_>) {
     let mut pool = |way, prefault| lineup.enter(Peer::Pool, way, || regions(move || touch_pool(prefault)));
     pool("buddy, lazy", Prefault::Lazy);
     pool("buddy, prefaulted", Prefault::Now);
-    let malloc = || Malloc::pages(System, 4096);
-    lineup.enter(Peer::Malloc, "", || regions(move || touch_each(malloc())));
     lineup.enter(Peer::Mmap, "", || regions(|| touch_each(Malloc::pages(Mapping, 4096))));
     lineup.enter(Peer::Mmap, "one for all", || {
         regions(|| {
@@ -84,12 +80,7 @@ fn enter_first_touch(lineup: &mut Lineup<'_>) {
 }
 
 fn regions(each: impl Fn() + 'static) -> Runner {
-    Box::new(move |pages| {
-        let regions = pages.div_ceil(PAGES);
-        let start = std::time::Instant::now();
-        (0..regions).for_each(|_| each());
-        start.elapsed().mul_f64(pages as f64 / (regions * PAGES) as f64)
-    })
+    in_rounds(PAGES, move |regions| (0..regions).for_each(|_| each()))
 }
 
 fn touch_pool(prefault: Prefault) {

@@ -12,7 +12,7 @@ use opool::RefGuard;
 use pp_core::Page;
 
 use super::Case;
-use crate::lineup::{Lineup, Peer, Runner, timed};
+use crate::lineup::{Lineup, Peer, Runner, in_rounds};
 use crate::loops::{Direct, window};
 use crate::peers::{
     ArrayStack, Boxes, ByRing, DirectPool, Jemalloc, Malloc, Mapping, Mempool, PageBytes, array_queue, heap_pool,
@@ -89,10 +89,10 @@ where
     D::Item: Memory,
 {
     let mut held = Vec::with_capacity(out);
-    timed(move |pages| {
-        window(&mut by, pages, &mut held, |item| {
+    in_rounds(held.capacity(), move |rounds| {
+        window(&mut by, rounds, &mut held, |item| {
             // SAFETY: everybody's items are memory of a page at least, and ours alone while they are out.
-            unsafe { item.start().write_bytes(pages as u8, bytes) };
+            unsafe { item.start().write_bytes(rounds as u8, bytes) };
         });
     })
 }
