@@ -1,6 +1,6 @@
 //! Several threads give back at once: `contended1` to `contended8`.
 //!
-//! The consumer takes 12,288 pages out and deals them to the threads; then it sleeps, and all threads give theirs
+//! The consumer takes 1536 pages out for each thread and deals them; then it sleeps, and all threads give theirs
 //! back at the same time; then it takes them out again. Threads are spread over the processors that there are, so when they
 //! are more than those they interrupt each other in the middle of giving back, which is part of the case.
 //!
@@ -21,6 +21,8 @@
 
 use core::alloc::GlobalAlloc;
 use core::ffi::c_void;
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use std::alloc::System;
 use std::sync::{Barrier, Mutex, PoisonError};
@@ -35,9 +37,9 @@ use crate::lineup::{Absent, Lineup, Peer, Runner, Stage, timed};
 use crate::loops::{BATCH, empty, single};
 use crate::peers::{Attendance, ByRing, Jemalloc, Malloc, Mempool, array_queue, heap_pool, seg_queue};
 
-/// Pages that are given back at once. The largest ring has 16,384 places; some are left, so that no lane of it is full
-/// before the others have what is theirs.
-const PAGES: usize = 12_288;
+/// Pages that each thread gives back at once. With eight threads that is three quarters of the largest ring, so that there is room
+/// for them wherever a thread looks.
+const EACH: usize = 1536;
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |threads: usize| {
@@ -76,7 +78,7 @@ fn enter(lineup: &mut Lineup<'_>, threads: usize) {
     lineup.enter_if(Peer::Mempool, "64 at a time", || crew.clone().mempool(BATCH));
     lineup.enter(Peer::ArrayQueue, "", || {
         crew.clone().items(
-            array_queue(PAGES, 0..PAGES),
+            array_queue(crew.pages(), 0..crew.pages()),
             |queue| queue.pop(),
             |queue, item| {
                 let _ = queue.push(item);
@@ -84,7 +86,7 @@ fn enter(lineup: &mut Lineup<'_>, threads: usize) {
         )
     });
     lineup.enter(Peer::SegQueue, "", || {
-        crew.clone().items(seg_queue(0..PAGES), |queue| queue.pop(), |queue, item| queue.push(item))
+        crew.clone().items(seg_queue(0..crew.pages()), |queue| queue.pop(), |queue, item| queue.push(item))
     });
     lineup.enter(Peer::Malloc, "", || crew.clone().allocator(System));
     lineup.enter(Peer::Mimalloc, "", || crew.clone().allocator(MiMalloc));
@@ -115,6 +117,11 @@ impl Crew {
         Crew { cpus: stage.cpus.clone(), threads }
     }
 
+    /// All that are given back in one go.
+    fn pages(&self) -> usize {
+        self.threads * EACH
+    }
+
     /// `take` fills a stock, on this thread; `giver` makes what gives one back, on the thread of that number. Returns the
     /// processor time for about so many pages.
     fn round<T: Send, G: FnMut(&mut Vec<T>)>(
@@ -123,21 +130,21 @@ impl Crew {
         mut take: impl FnMut(&mut Vec<T>, usize),
         giver: impl Fn(usize) -> G + Sync,
     ) -> Duration {
-        let each = PAGES / self.threads;
-        let stocks: Vec<_> = (0..self.threads).map(|_| Mutex::new((Vec::with_capacity(each), None))).collect();
+        let stocks: Vec<_> = (0..self.threads).map(|_| Mutex::new((Vec::with_capacity(EACH), None))).collect();
         let lock = |at: usize| stocks[at].lock().unwrap_or_else(PoisonError::into_inner);
         let (go, done) = (Barrier::new(self.threads + 1), Barrier::new(self.threads + 1));
         let mut deal = || {
             let start = Instant::now();
-            (0..self.threads).for_each(|at| take(&mut lock(at).0, each));
+            (0..self.threads).for_each(|at| take(&mut lock(at).0, EACH));
             start.elapsed()
         };
-        let rounds = pages.div_ceil(PAGES);
+        let awake = AtomicUsize::new(0);
+        let rounds = pages.div_ceil(self.pages());
         let parallel = self.threads.min(self.cpus.len()) as u32;
         let mut spent = Duration::ZERO;
         std::thread::scope(|scope| {
             for at in 0..self.threads {
-                let (lock, giver, go, done) = (&lock, &giver, &go, &done);
+                let (lock, giver, go, done, awake) = (&lock, &giver, &go, &done, &awake);
                 let cpu = self.cpus[at % self.cpus.len()];
                 scope.spawn(move || {
                     pin(cpu);
@@ -145,6 +152,12 @@ impl Crew {
                     for _ in 0..=rounds {
                         go.wait();
                         let mut stock = lock(at);
+                        // Waking up takes longer than giving back: nobody begins before all are awake.
+                        awake.fetch_add(1, Ordering::Relaxed);
+                        while awake.load(Ordering::Relaxed) % self.threads != 0 {
+                            // Somebody may be waiting for this very processor.
+                            if self.threads > self.cpus.len() { std::thread::yield_now() } else { spin_loop() }
+                        }
                         let start = Instant::now();
                         give(&mut stock.0);
                         stock.1 = Some((start, Instant::now()));
@@ -170,7 +183,7 @@ impl Crew {
             done.wait();
         });
         // As if it had been as many as were asked for.
-        spent.mul_f64(pages as f64 / (rounds * each * self.threads) as f64)
+        spent.mul_f64(pages as f64 / (rounds * self.pages()) as f64)
     }
 
     /// The pool, given back to by what `make` makes for each thread.
@@ -178,8 +191,8 @@ impl Crew {
     where
         G: FnMut(&mut Vec<Page>) + Send + 'static,
     {
-        let builder = PagePool::builder(Home::new(Heap::new(4096, PAGES))).pool_size(16_384);
-        let mut pool = builder.returners(self.threads, PAGES).build().expect("memory for a pool");
+        let builder = PagePool::builder(Home::new(Heap::new(4096, self.pages()))).pool_size(16_384);
+        let mut pool = builder.returners(self.threads, EACH).build().expect("memory for a pool");
         let givers: Vec<_> = (0..self.threads).map(|_| Mutex::new(make(&pool))).collect();
         Box::new(move |pages| {
             let take = |stock: &mut Vec<Page>, count: usize| {
@@ -218,7 +231,7 @@ impl Crew {
 
     fn mempool(self, chunk: usize) -> Result<Runner, Absent> {
         // More than are dealt, for what stays in the threads' caches.
-        let pool = Mempool::new(PAGES + self.threads * 512, 64, 256)?;
+        let pool = Mempool::new(self.pages() + self.threads * 512, 64, 256)?;
         Ok(Box::new(move |pages| {
             let pool = &pool;
             let take = |stock: &mut Vec<usize>, count: usize| {
