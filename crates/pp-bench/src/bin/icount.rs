@@ -12,6 +12,10 @@
 //! | `frag` | a fragment of 256 bytes out and straight back, beside the same pool |
 //! | `frag-drop` | the same, but dropped; every 16 iterations contain one renewal of the page |
 //! | `ring` | one page out, then dropped; every 64 iterations contain one refill from the ring |
+//! | `ring-dma-sync` | the same with DMA and a sync for the device at every refill |
+//! | `ring64` | 64 pages out in one call, put back in one call by the shared path, and the refill |
+//! | `returner` | one page out, then put by a Returner; every 64 iterations contain one refill from its bag |
+//! | `returner64` | 64 pages out in one call, put back in one call by a Returner, and the refill |
 //!
 //! Statistics and owner checks are on, as always, and the pool is another crate's, as it is for its users.
 
@@ -67,6 +71,36 @@ fn ring(pool: &mut PagePool, n: usize) {
 }
 
 #[inline(never)]
+fn ring64(pool: &mut PagePool, n: usize) {
+    let handle = pool.handle();
+    let mut batch = PageBatch::<64>::new();
+    for _ in 0..n {
+        pool.alloc_into(&mut batch);
+        handle.put_batch(&mut batch);
+    }
+}
+
+#[inline(never)]
+fn returner(pool: &mut PagePool, n: usize) {
+    let Some(mut returner) = pool.handle().returner() else { return };
+    for _ in 0..n {
+        if let Ok(page) = pool.alloc() {
+            returner.put(page);
+        }
+    }
+}
+
+#[inline(never)]
+fn returner64(pool: &mut PagePool, n: usize) {
+    let Some(mut returner) = pool.handle().returner() else { return };
+    let mut batch = PageBatch::<64>::new();
+    for _ in 0..n {
+        pool.alloc_into(&mut batch);
+        returner.put_batch(&mut batch);
+    }
+}
+
+#[inline(never)]
 fn frag(pool: &mut PagePool, n: usize) {
     let mut cache = FragCache::new();
     for _ in 0..n {
@@ -88,6 +122,10 @@ fn plain() -> PoolBuilder {
     PagePool::builder(Home::new(Heap::new(4096, 256)))
 }
 
+fn synced() -> PoolBuilder {
+    plain().dma(Counting::new(Identity), DmaDirection::FromDevice).dma_sync(0, 4096)
+}
+
 type Case = (fn(&mut PagePool, usize), PoolBuilder);
 
 fn case(name: &str) -> Option<Case> {
@@ -95,15 +133,16 @@ fn case(name: &str) -> Option<Case> {
         "single" => (single, plain()),
         "single-limit" => (single, plain().limit(200).watermark(100, |_| {})),
         "single-hooks" => (single, plain().page_in(|_| {}).page_out(|_| {})),
-        "single-dma-sync" => {
-            let device = Counting::new(Identity);
-            (single, plain().dma(device, DmaDirection::FromDevice).dma_sync(0, 4096))
-        }
+        "single-dma-sync" => (single, synced()),
         "napi64" => (napi64, plain()),
         "bulk64" => (bulk64, plain()),
         "frag" => (frag, plain()),
         "frag-drop" => (frag_drop, plain()),
         "ring" => (ring, plain()),
+        "ring-dma-sync" => (ring, synced()),
+        "ring64" => (ring64, plain()),
+        "returner" => (returner, plain().returners(1, 256)),
+        "returner64" => (returner64, plain().returners(1, 256)),
         _ => return None,
     })
 }
