@@ -18,7 +18,7 @@ use crate::cores::Patience;
 
 /// Two lines, because x86 prefetches lines in pairs.
 #[repr(align(128))]
-struct Apart<T>(T);
+pub(crate) struct Apart<T>(pub(crate) T);
 
 struct Ring<T> {
     /// A power of two of them.
