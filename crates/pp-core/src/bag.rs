@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::ring::{CacheLine, Step};
-use crate::sync::{AtomicU8, AtomicUsize, Counter, Mutant, Ordering, UnsafeCell, mutant};
+use crate::sync::{AtomicU8, AtomicUsize, Clock, Counter, Mutant, Ordering, UnsafeCell, mutant};
 
 /// Closed for good; the lowest bit of the tail. Positions count in twos above it, so that wrapping never meets it.
 const SEALED: usize = 1;
@@ -23,6 +23,8 @@ pub(crate) struct Bag {
     tail: CacheLine<AtomicUsize>,
     /// How many the consumer ever took, in twos. Written by the consumer, read by the producer for room.
     head: CacheLine<AtomicUsize>,
+    /// The consumer looks at the head and changes it then.
+    clock: Clock,
     /// Where the tail stood when the consumer closed. The consumer's own note.
     sealed_at: Counter,
     /// | state | meaning |
@@ -56,6 +58,7 @@ impl Bag {
             places: places.into_boxed_slice(),
             tail: CacheLine(AtomicUsize::new(0)),
             head: CacheLine(AtomicUsize::new(0)),
+            clock: Clock::new(),
             sealed_at: Counter::new(0),
             owner: AtomicU8::new(0),
         })
@@ -86,37 +89,70 @@ impl Bag {
         place
     }
 
+    /// The `count` places from `position` on, which are no more than there are: in two pieces where they wrap around.
+    #[inline(always)]
+    fn run(&self, position: usize, count: usize) -> [&[UnsafeCell<usize>]; 2] {
+        let places = &*self.places;
+        let start = (position / ONE) & places.len().wrapping_sub(1);
+        let first = count.min(places.len().saturating_sub(start));
+        let piece = |start: usize, len: usize| places.get(start..start.wrapping_add(len)).unwrap_or_default();
+        [piece(start, first), piece(0, count - first)]
+    }
+
     /// How many more fit, as far as the producer can see.
+    #[inline(always)]
     fn room(&self, writer: &mut BagWriter, wanted: usize) -> usize {
         let room = |writer: &BagWriter| self.places.len() - writer.tail.wrapping_sub(writer.head) / ONE;
         if room(writer) < wanted {
             // Acquire pairs with the Release in `Commit`: the consumer has read the places it freed.
+            self.clock.tick();
             writer.head = self.head.0.load(Ordering::Acquire);
         }
         room(writer)
     }
 
-    /// Publishes as many of `values` as fit and says how many; 0 when sealed or full. For the producer.
-    ///
-    /// Everything published is gone: the producer may touch it no more.
-    pub(crate) fn publish(&self, writer: &mut BagWriter, values: impl ExactSizeIterator<Item = usize>) -> usize {
-        let count = values.len().min(self.room(writer, values.len()));
-        if count == 0 {
-            return 0;
-        }
-        let places = &*self.places;
-        for (step, value) in values.take(count).enumerate() {
-            if let Some(place) = Bag::place(places, writer.tail.wrapping_add(step * ONE)) {
-                // SAFETY: outside head..tail, so it is the producer's.
-                place.with_mut(|place| unsafe { *place = value });
-            }
-        }
+    /// Makes what lies in the next `count` places the consumer's, and says whether it is: not so once the bag is sealed. For the
+    /// producer.
+    #[inline(always)]
+    fn advance(&self, writer: &mut BagWriter, count: usize) -> bool {
         // Release pairs with the Acquire in `take` and `seal`: the places and the pages behind them.
         let release = if mutant(Mutant::RelaxedBagTail) { Ordering::Relaxed } else { Ordering::Release };
         let before = self.tail.0.fetch_add(count * ONE, release);
         writer.tail = writer.tail.wrapping_add(count * ONE);
         // Sealed before: the consumer never looks again, so all of them are still ours.
-        if before & SEALED != 0 { 0 } else { count }
+        before & SEALED == 0
+    }
+
+    /// Publishes one value and says whether that went: not when sealed or full. For the producer.
+    ///
+    /// What is published is gone: the producer may touch it no more.
+    #[inline(always)]
+    pub(crate) fn publish_one(&self, writer: &mut BagWriter, value: usize) -> bool {
+        if self.room(writer, 1) == 0 {
+            return false;
+        }
+        let Some(place) = Bag::place(&self.places, writer.tail) else { return false };
+        // SAFETY: outside head..tail, so it is the producer's.
+        place.with_mut(|place| unsafe { *place = value });
+        self.advance(writer, 1)
+    }
+
+    /// Publishes as many of `values` as fit and says how many; 0 when sealed or full. For the producer.
+    ///
+    /// Everything published is gone: the producer may touch it no more.
+    #[inline]
+    pub(crate) fn publish(&self, writer: &mut BagWriter, mut values: impl ExactSizeIterator<Item = usize>) -> usize {
+        let count = values.len().min(self.room(writer, values.len()));
+        if count == 0 {
+            return 0;
+        }
+        for places in self.run(writer.tail, count) {
+            for (place, value) in places.iter().zip(&mut values) {
+                // SAFETY: outside head..tail, so it is the producer's.
+                place.with_mut(|place| unsafe { *place = value });
+            }
+        }
+        if self.advance(writer, count) { count } else { 0 }
     }
 
     /// Takes up to `want`, handing each to `accept` until that says stop. For the consumer.
@@ -124,15 +160,23 @@ impl Bag {
     pub(crate) fn take(&self, want: usize, mut accept: impl FnMut(usize) -> Step) -> usize {
         // Acquire pairs with the Release in `publish`.
         let tail = self.tail.0.load(Ordering::Acquire) & !SEALED;
-        let mut at = Commit { bag: self, head: self.head.0.load(Ordering::Relaxed) };
-        let places = &*self.places;
+        self.clock.tick();
+        let head = self.head.0.load(Ordering::Relaxed);
+        let count = want.min(tail.wrapping_sub(head) / ONE);
+        if count == 0 {
+            return 0;
+        }
+        let mut at = Commit { bag: self, head };
         let mut taken = 0;
-        while at.head != tail && taken < want {
-            let Some(value) = Bag::read(places, at.head) else { break };
-            at.head = at.head.wrapping_add(ONE);
-            taken += 1;
-            if accept(value) == Step::Stop {
-                break;
+        'taking: for places in self.run(head, count) {
+            for place in places {
+                // SAFETY: inside head..tail, so it is the consumer's to read.
+                let value = place.with(|place| unsafe { *place });
+                at.head = at.head.wrapping_add(ONE);
+                taken += 1;
+                if accept(value) == Step::Stop {
+                    break 'taking;
+                }
             }
         }
         taken
@@ -187,6 +231,7 @@ impl Drop for Commit<'_> {
     fn drop(&mut self) {
         // Release pairs with the Acquire in `room` and `claim`: we have read what we free.
         let release = if mutant(Mutant::RelaxedBagHead) { Ordering::Relaxed } else { Ordering::Release };
+        self.bag.clock.tick();
         self.bag.head.0.store(self.head, release);
     }
 }

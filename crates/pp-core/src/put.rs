@@ -277,7 +277,18 @@ unsafe fn put_away(descriptor: NonNull<Descriptor>, word: usize, reason: Reason)
 /// # Safety
 ///
 /// The caller is the sole owner of each page and gives all of them up.
+#[inline]
 pub(crate) unsafe fn put_many(descriptors: &[NonNull<Descriptor>]) {
+    if !descriptors.is_empty() {
+        // SAFETY: the caller's promise.
+        unsafe { put_some(descriptors) };
+    }
+}
+
+/// # Safety
+///
+/// As [`put_many`].
+unsafe fn put_some(descriptors: &[NonNull<Descriptor>]) {
     /// Goes on with the next run also when a page-out hook panicked in this one.
     struct Runs<'a>(&'a [NonNull<Descriptor>]);
     impl Runs<'_> {
@@ -361,6 +372,31 @@ impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         self.put();
     }
+}
+
+/// Puts one page of a producer into its bag and says whether that went: not for a page of another pool, into a full bag, or into a
+/// sealed one.
+///
+/// # Safety
+///
+/// The caller is the sole owner of the page, and gives it up when this says yes; `writer` is the bag's producer, `block` the
+/// bag's pool, alive through a reference of the caller's.
+#[inline(always)]
+pub(crate) unsafe fn put_one_in_bag(
+    block: &BlockRef,
+    bag: &Bag,
+    writer: &mut BagWriter,
+    descriptor: NonNull<Descriptor>,
+) -> bool {
+    block.enter();
+    // SAFETY: ours. Relaxed, as in `put`.
+    let word = unsafe { descriptor.as_ref() }.owner.load(Ordering::Relaxed);
+    if word != block.owner_word() {
+        return false;
+    }
+    // Before the page can be the consumer's. A put of what is refused takes a site that is not there, which is nothing.
+    untrace(word, descriptor);
+    bag.publish_one(writer, descriptor.as_ptr().expose_provenance())
 }
 
 /// Puts pages of one producer into its bag; what does not fit or is not this pool's takes the shared path.

@@ -10,6 +10,7 @@ use crate::block::BlockRef;
 use crate::descriptor::Descriptor;
 use crate::page::Page;
 use crate::put;
+use crate::ring::CacheLine;
 
 /// A bag of its own for one thread, registered with the pool.
 ///
@@ -32,21 +33,35 @@ use crate::put;
 pub struct Returner<A: Access = Host> {
     block: BlockRef,
     index: usize,
-    writer: BagWriter,
+    /// On lines of its own: each put writes it, and Returners of several threads may lie side by side.
+    writer: CacheLine<BagWriter>,
     _access: PhantomData<fn(A)>,
 }
 
 impl<A: Access> Returner<A> {
     pub(crate) fn claim(block: &BlockRef) -> Option<Self> {
-        let (index, writer) =
-            block.bags.iter().enumerate().find_map(|(index, bag)| bag.claim().map(|writer| (index, writer)))?;
+        let (index, writer) = block
+            .bags
+            .iter()
+            .enumerate()
+            .find_map(|(index, bag)| bag.claim().map(|writer| (index, CacheLine(writer))))?;
         Some(Returner { block: block.clone(), index, writer, _access: PhantomData })
     }
 
     /// Puts one page.
     #[inline]
     pub fn put(&mut self, page: Page<A>) {
-        self.put_run(&[page.into_descriptor()]);
+        let descriptor = page.into_descriptor();
+        // SAFETY: the page came by value. The bag is ours since `claim`.
+        let is_put = self
+            .block
+            .bags
+            .get(self.index)
+            .is_some_and(|bag| unsafe { put::put_one_in_bag(&self.block, bag, &mut self.writer.0, descriptor) });
+        if !is_put {
+            // SAFETY: refused, so still ours.
+            unsafe { put::put_rarely(descriptor) };
+        }
     }
 
     /// Puts all pages of `batch`: plain stores and one read-modify-write. The batch is empty afterwards.
@@ -71,7 +86,7 @@ impl<A: Access> Returner<A> {
         // SAFETY: the pages came by value or were given up by their batch. The bag is ours since `claim`.
         unsafe {
             match self.block.bags.get(self.index) {
-                Some(bag) => put::put_in_bag(&self.block, bag, &mut self.writer, run),
+                Some(bag) => put::put_in_bag(&self.block, bag, &mut self.writer.0, run),
                 None => put::put_many(run),
             }
         }
