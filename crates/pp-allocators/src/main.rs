@@ -27,7 +27,7 @@ use pp_allocators::{Arena, Slab, SlabBox};
 use pp_core::PagePool;
 use pp_provider_buddy::Buddy;
 
-use crate::measure::{Budget, Contender, measure};
+use crate::measure::{Effort, Middle, Runner, measure, timed};
 
 /// Items in flight on one thread.
 const BATCH: usize = 64;
@@ -50,26 +50,36 @@ struct Args {
 
 fn main() {
     let args = Args::parse();
-    let budget = if args.smoke {
-        Budget { rounds: 3, round: Duration::from_micros(200) }
+    let effort = if args.smoke {
+        Effort { rounds: 3, round: Duration::from_micros(200) }
     } else {
-        Budget { rounds: args.rounds, round: Duration::from_millis(3) }
+        Effort { rounds: args.rounds, round: Duration::from_millis(3) }
     };
     println!("| case | contender | ns an item | quartiles | fastest | times the first |");
     println!("|---|---|---:|---:|---:|---:|");
-    for (case, mut contenders) in
+    for (case, contenders) in
         [("slab", slab()), ("slab cross", slab_cross()), ("arena", arena()), ("arena cross", arena_cross())]
     {
-        for (line, o) in measure(&mut contenders, budget).iter().enumerate() {
+        let (names, mut runners): (Vec<_>, Vec<_>) = contenders.into_iter().unzip();
+        let samples = measure(&mut runners, effort);
+        for (line, (name, of_this)) in names.iter().zip(&samples).enumerate() {
             let case = if line == 0 { format!("`{case}`") } else { String::new() };
-            let (low, high) = o.quartiles;
-            println!(
-                "| {case} | {} | {:.2} | {low:.2} - {high:.2} | {:.2} | {:.2} |",
-                o.contender, o.median, o.fastest, o.ratio
-            );
+            let (Some(Middle { median, quartiles: (low, high), least }), Some(ratio)) =
+                (Middle::of(of_this), Middle::of_ratios(of_this, &samples[0]))
+            else {
+                continue;
+            };
+            println!("| {case} | {name} | {median:.2} | {low:.2} - {high:.2} | {least:.2} | {:.2} |", ratio.median);
         }
     }
-    println!("\nMedians of {} interleaved rounds, {}.", budget.rounds, std::env::consts::ARCH);
+    println!("\nMedians of {} interleaved rounds, {}.", effort.rounds, std::env::consts::ARCH);
+}
+
+/// Somebody who can make and end items.
+type Contender = (&'static str, Runner);
+
+fn named(name: &'static str, run: impl FnMut(usize) + 'static) -> Contender {
+    (name, timed(run))
 }
 
 fn pool() -> PagePool {
@@ -82,7 +92,7 @@ fn pool() -> PagePool {
 fn slab() -> Vec<Contender> {
     let (mut one, mut other) = (new_slab(), new_slab());
     vec![
-        Contender::timed("slab, taken back by its owner", move |items| {
+        named("slab, taken back by its owner", move |items| {
             let mut held = Vec::with_capacity(BATCH);
             for _ in 0..items / BATCH {
                 held.extend((0..BATCH).map(|n| insert(&mut one, n)));
@@ -91,7 +101,7 @@ fn slab() -> Vec<Contender> {
                 }
             }
         }),
-        Contender::timed("slab, dropped", move |items| {
+        named("slab, dropped", move |items| {
             let mut held = Vec::with_capacity(BATCH);
             for _ in 0..items / BATCH {
                 held.extend((0..BATCH).map(|n| insert(&mut other, n)));
@@ -100,7 +110,7 @@ fn slab() -> Vec<Contender> {
                 }
             }
         }),
-        Contender::timed("system, `Box`", move |items| {
+        named("system, `Box`", move |items| {
             let mut held = Vec::with_capacity(BATCH);
             for _ in 0..items / BATCH {
                 held.extend((0..BATCH).map(|n| Box::new([n as u64; 8])));
@@ -174,10 +184,7 @@ fn mixed(heap: impl GlobalAlloc, items: usize) {
 
 fn arena() -> Vec<Contender> {
     let arena = new_arena();
-    vec![
-        Contender::timed("arena", move |items| mixed_in(&arena, items)),
-        Contender::timed("system", move |items| mixed(System, items)),
-    ]
+    vec![named("arena", move |items| mixed_in(&arena, items)), named("system", move |items| mixed(System, items))]
 }
 
 /// [`mixed`] by reference, which is no `GlobalAlloc`.
@@ -230,7 +237,7 @@ fn cross<T: Send + 'static>(
             let _ = to_us.send(batch);
         }
     });
-    Contender::timed(name, move |items| {
+    named(name, move |items| {
         for _ in 0..items / BATCH {
             let mut batch = empty.recv().expect("the other thread goes after us");
             batch.extend((0..BATCH).map(&mut make));

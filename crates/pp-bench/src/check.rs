@@ -3,7 +3,8 @@
 use core::fmt;
 
 use crate::budgets::Budget;
-use crate::measure::{Middle, Outcome};
+use crate::lineup::{Outcome, spread};
+use crate::measure::Middle;
 use crate::report::Verdict;
 
 /// Rounds below which nothing is judged.
@@ -81,8 +82,9 @@ pub(crate) fn judge(budget: &Budget, verdict: &Verdict, processors: usize) -> Ju
 fn decide(at_most: f64, ratio: Middle) -> Judgement {
     let Middle { median, .. } = ratio;
     // What is no number must not pass for one that is small.
-    if ratio.spread().is_nan() || ratio.spread() > SPREAD {
-        Judgement::Noisy { ratio: median, spread: ratio.spread() }
+    let spread = spread(&ratio);
+    if spread.is_nan() || spread > SPREAD {
+        Judgement::Noisy { ratio: median, spread }
     } else if median <= at_most * (1.0 + TOLERANCE) {
         Judgement::Kept { ratio: median }
     } else {
@@ -122,8 +124,8 @@ pub(crate) fn table(judged: &[(&Budget, Judgement)]) -> (String, bool) {
 mod tests {
     use super::{Judgement, judge, table};
     use crate::budgets::Budget;
+    use crate::lineup::Outcome;
     use crate::lineup::{Absent, Peer, Who};
-    use crate::measure::Outcome;
     use crate::report::Verdict;
 
     const OURS: Who = Who { peer: Peer::Pool, way: "" };

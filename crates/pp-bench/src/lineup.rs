@@ -5,10 +5,12 @@
 //! the reason.
 
 use core::fmt;
-use core::time::Duration;
 use std::time::Instant;
 
 use clap::ValueEnum;
+
+use crate::measure::{Effort, Middle, measure};
+pub(crate) use crate::measure::{Runner, timed};
 
 /// What can be measured. The first comments' words are what `--list` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -93,19 +95,7 @@ impl fmt::Display for Who {
     }
 }
 
-/// Moves so many pages, a multiple of 64, and says how long that took.
-pub(crate) type Runner = Box<dyn FnMut(usize) -> Duration>;
-
-/// Times the whole of `run`.
-pub(crate) fn timed(mut run: impl FnMut(usize) + 'static) -> Runner {
-    Box::new(move |pages| {
-        let start = Instant::now();
-        run(pages);
-        start.elapsed()
-    })
-}
-
-/// The same for what can only be done in rounds of `each` pages: `run` does so many rounds, and what was too much is taken
+/// [`timed`] for what can only be done in rounds of `each` pages: `run` does so many rounds, and what was too much is taken
 /// off in proportion.
 pub(crate) fn in_rounds(each: usize, mut run: impl FnMut(usize) + 'static) -> Runner {
     Box::new(move |pages| {
@@ -184,5 +174,47 @@ impl<'a> Lineup<'a> {
             };
             self.contenders.push(Contender { who: Who { peer, way }, run });
         }
+    }
+}
+
+/// What was measured of one contender: nanoseconds a page of each round, in the order of the rounds.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) who: Who,
+    /// Empty for one who is absent.
+    pub(crate) samples: Vec<f64>,
+    pub(crate) absent: Option<Absent>,
+}
+
+impl Outcome {
+    pub(crate) fn middle(&self) -> Option<Middle> {
+        Middle::of(&self.samples)
+    }
+
+    /// This one's time through `other`'s, turn by turn.
+    pub(crate) fn through(&self, other: &Outcome) -> Option<Middle> {
+        Middle::of_ratios(&self.samples, &other.samples)
+    }
+}
+
+/// How far the quartiles lie apart, in parts of the median.
+pub(crate) fn spread(middle: &Middle) -> f64 {
+    (middle.quartiles.1 - middle.quartiles.0) / middle.median
+}
+
+impl Lineup<'_> {
+    /// Measures all who are there.
+    pub(crate) fn measure(self, effort: Effort) -> Vec<Outcome> {
+        let mut runners = Vec::new();
+        let mut outcomes = Vec::new();
+        for Contender { who, run } in self.contenders {
+            let absent = run.map(|run| runners.push(run)).err();
+            outcomes.push(Outcome { who, samples: Vec::new(), absent });
+        }
+        let present = outcomes.iter_mut().filter(|outcome| outcome.absent.is_none());
+        for (outcome, samples) in present.zip(measure(&mut runners, effort)) {
+            outcome.samples = samples;
+        }
+        outcomes
     }
 }

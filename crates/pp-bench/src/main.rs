@@ -27,8 +27,8 @@ use clap::Parser;
 use crate::args::Args;
 use crate::budgets::BUDGETS;
 use crate::cases::Case;
-use crate::lineup::{Lineup, Purpose, Stage};
-use crate::measure::{Effort, Outcome, measure};
+use crate::lineup::{Lineup, Outcome, Purpose, Stage};
+use crate::measure::Effort;
 use crate::report::{Entry, PlaceError, Setting, Verdict};
 
 fn main() -> ExitCode {
@@ -95,7 +95,7 @@ impl Run<'_> {
     fn once(&self, case: &Case) -> Vec<Outcome> {
         let mut lineup = Lineup::new(self.stage);
         (case.enter)(&mut lineup);
-        measure(lineup.contenders, self.effort)
+        lineup.measure(self.effort)
     }
 }
 

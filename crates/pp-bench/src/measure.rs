@@ -6,8 +6,19 @@
 //! many those were.
 
 use core::time::Duration;
+use std::time::Instant;
 
-use crate::lineup::{Absent, Contender, Runner, Who};
+/// Moves so many pages, a multiple of 64, and says how long that took.
+pub(crate) type Runner = Box<dyn FnMut(usize) -> Duration>;
+
+/// Times the whole of `run`.
+pub(crate) fn timed(mut run: impl FnMut(usize) + 'static) -> Runner {
+    Box::new(move |pages| {
+        let start = Instant::now();
+        run(pages);
+        start.elapsed()
+    })
+}
 
 /// How much time may pass.
 #[derive(Clone, Copy, Debug)]
@@ -16,15 +27,6 @@ pub(crate) struct Effort {
     pub(crate) rounds: usize,
     /// How long one round should take.
     pub(crate) round: Duration,
-}
-
-/// What was measured of one contender: nanoseconds a page of each round, in the order of the rounds.
-#[derive(Clone, Debug)]
-pub(crate) struct Outcome {
-    pub(crate) who: Who,
-    /// Empty for one who is absent.
-    pub(crate) samples: Vec<f64>,
-    pub(crate) absent: Option<Absent>,
 }
 
 /// The middle of a number of samples.
@@ -45,41 +47,22 @@ impl Middle {
         Some(Middle { median: at(0.5)?, quartiles: (at(0.25)?, at(0.75)?), least: at(0.0)? })
     }
 
-    /// How far the quartiles lie apart, in parts of the median.
-    pub(crate) fn spread(&self) -> f64 {
-        (self.quartiles.1 - self.quartiles.0) / self.median
+    /// Of one's times through another's, turn by turn.
+    pub(crate) fn of_ratios(ones: &[f64], others: &[f64]) -> Option<Self> {
+        Middle::of(&ones.iter().zip(others).map(|(one, other)| one / other).collect::<Vec<_>>())
     }
 }
 
-impl Outcome {
-    pub(crate) fn middle(&self) -> Option<Middle> {
-        Middle::of(&self.samples)
-    }
-
-    /// This one's time through `other`'s, turn by turn.
-    pub(crate) fn through(&self, other: &Outcome) -> Option<Middle> {
-        Middle::of(&self.samples.iter().zip(&other.samples).map(|(this, other)| this / other).collect::<Vec<_>>())
-    }
-}
-
-/// Lets the contenders take turns.
-pub(crate) fn measure(contenders: Vec<Contender>, effort: Effort) -> Vec<Outcome> {
-    let mut outcomes = Vec::new();
-    let mut racers = Vec::new();
-    for contender in contenders {
-        let (run, absent) = contender.run.map_or_else(|absent| (None, Some(absent)), |run| (Some(run), None));
-        if let Some(mut run) = run {
-            let pages = calibrate(&mut run, effort.round);
-            racers.push((outcomes.len(), run, pages));
-        }
-        outcomes.push(Outcome { who: contender.who, samples: Vec::with_capacity(effort.rounds), absent });
-    }
+/// Lets the contenders take turns. Nanoseconds a page for each of them, in the order of the rounds.
+pub(crate) fn measure(contenders: &mut [Runner], effort: Effort) -> Vec<Vec<f64>> {
+    let pages: Vec<_> = contenders.iter_mut().map(|run| calibrate(run, effort.round)).collect();
+    let mut samples = vec![Vec::with_capacity(effort.rounds); contenders.len()];
     for _ in 0..effort.rounds.max(1) {
-        for (at, run, pages) in &mut racers {
-            outcomes[*at].samples.push(run(*pages).as_nanos() as f64 / *pages as f64);
+        for ((run, pages), samples) in contenders.iter_mut().zip(&pages).zip(&mut samples) {
+            samples.push(run(*pages).as_nanos() as f64 / *pages as f64);
         }
     }
-    outcomes
+    samples
 }
 
 /// How many pages fill a round. Also the warm-up.
@@ -99,14 +82,12 @@ fn calibrate(run: &mut Runner, round: Duration) -> usize {
 mod tests {
     use core::time::Duration;
 
-    use super::{Effort, Middle, measure};
-    use crate::lineup::{Absent, Contender, Peer, Who};
+    use super::{Effort, Middle, Runner, measure};
 
     #[test]
     fn the_middle_of_samples() {
         let middle = Middle::of(&[5.0, 1.0, 3.0, 2.0, 4.0]).unwrap();
         assert_eq!((middle.least, middle.median, middle.quartiles), (1.0, 3.0, (2.0, 4.0)));
-        assert_eq!(middle.spread(), 2.0 / 3.0);
         assert_eq!(Middle::of(&[7.0]).unwrap().quartiles, (7.0, 7.0));
         assert_eq!(Middle::of(&[]), None);
     }
@@ -114,21 +95,16 @@ mod tests {
     #[test]
     fn ratios_are_paired() {
         // Every turn is slower than the one before; within a turn the second takes twice as long as the first.
-        let clock = |factor: u64| {
+        let clock = |factor: u64| -> Runner {
             let mut turn = 0;
-            Contender {
-                who: Who { peer: Peer::Pool, way: "" },
-                run: Ok(Box::new(move |pages: usize| {
-                    turn += 1;
-                    Duration::from_nanos(pages as u64 * 1000 * factor * turn)
-                })),
-            }
+            Box::new(move |pages: usize| {
+                turn += 1;
+                Duration::from_nanos(pages as u64 * 1000 * factor * turn)
+            })
         };
-        let absent = Contender { who: Who { peer: Peer::Mmap, way: "" }, run: Err(Absent("not here".into())) };
         let effort = Effort { rounds: 5, round: Duration::from_micros(1) };
-        let outcomes = measure(vec![clock(1), absent, clock(2)], effort);
-        let ratios = outcomes.iter().map(|outcome| outcome.through(&outcomes[0]).map(|ratio| ratio.median));
-        assert_eq!(ratios.collect::<Vec<_>>(), [Some(1.0), None, Some(2.0)]);
-        assert_eq!(outcomes[1].absent, Some(Absent("not here".into())));
+        let samples = measure(&mut [clock(1), clock(2)], effort);
+        let ratio = Middle::of_ratios(&samples[1], &samples[0]).unwrap();
+        assert_eq!((samples[0].len(), ratio.least, ratio.median, ratio.quartiles), (5, 2.0, 2.0, (2.0, 2.0)));
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Entry, Setting, Verdict};
-use crate::measure::Outcome;
+use crate::lineup::{Outcome, spread};
 
 /// All cases with all their numbers; ratios are to the case's first contender, turn by turn.
 pub(crate) fn json(setting: &Setting, entries: &[Entry]) -> String {
@@ -21,7 +21,7 @@ pub(crate) fn json(setting: &Setting, entries: &[Entry]) -> String {
             "quartiles": [middle.quartiles.0, middle.quartiles.1],
             "fastest": middle.least,
             "ratio_to_first": ratio.map(|ratio| ratio.median),
-            "ratio_spread": ratio.map(|ratio| ratio.spread()),
+            "ratio_spread": ratio.map(|ratio| spread(&ratio)),
         })
     };
     let case = |entry: &Entry| match &entry.verdict {

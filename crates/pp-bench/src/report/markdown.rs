@@ -3,8 +3,7 @@
 use core::fmt::Write;
 
 use super::{Entry, Setting, Verdict};
-use crate::lineup::{Peer, Who};
-use crate::measure::Outcome;
+use crate::lineup::{Outcome, Peer, Who, spread};
 
 /// Every contender of every case. What it compares with is the first line of each case.
 pub(crate) fn table(setting: &Setting, entries: &[Entry]) -> String {
@@ -35,7 +34,7 @@ fn numbers(outcome: &Outcome, first: &Outcome) -> String {
     };
     let (low, high) = middle.quartiles;
     let (median, least) = (middle.median, middle.least);
-    let spread = 100.0 * ratio.spread();
+    let spread = 100.0 * spread(&ratio);
     format!(" {median:.2} | {low:.2} - {high:.2} | {least:.2} | {:.2} | {spread:.0} % |", ratio.median)
 }
 

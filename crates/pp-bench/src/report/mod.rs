@@ -10,7 +10,7 @@ pub(crate) use markdown::{summary, table};
 pub(crate) use place::{PlaceError, put};
 pub(crate) use svg::svg;
 
-use crate::measure::Outcome;
+use crate::lineup::Outcome;
 
 /// What became of one case.
 pub(crate) enum Verdict {
@@ -63,8 +63,7 @@ pub(crate) fn model() -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::{Entry, Setting, Verdict};
-    use crate::lineup::{Absent, Peer, Who};
-    use crate::measure::Outcome;
+    use crate::lineup::{Absent, Outcome, Peer, Who};
 
     pub(crate) fn setting() -> Setting {
         Setting { rounds: 3, processors: 1, pinned: false, model: "a test".into() }

@@ -6,8 +6,7 @@
 use core::fmt::Write;
 
 use super::{Entry, Setting, Verdict};
-use crate::lineup::Peer;
-use crate::measure::Outcome;
+use crate::lineup::{Outcome, Peer};
 
 /// Rows: cases in which other peers do the same work.
 const ROWS: [&str; 15] = [
