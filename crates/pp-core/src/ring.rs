@@ -2,7 +2,7 @@
 //!
 //! Bounded, many producers, one consumer, and a *bag*: what order pages come back in is no part of the contract. That
 //! freedom buys three things. A producer needs one read-modify-write in all, the one that publishes, because where
-//! it publishes is only a guess ([`Lane::cursor`], no reservation to make or to wait for). Producers in
+//! it publishes is only a guess (a lane's cursor, no reservation to make or to wait for). Producers in
 //! different contexts begin in different lanes and stay off each other's lines; one that finds its lane full, or somebody
 //! else in it, moves on to the next. And closing needs no lock: it swaps a seal into every slot, a publish fails on
 //! the seal, and then the returner releases its page itself.
@@ -19,15 +19,17 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::sync::{Counter, SEAL, Slot, context_hint};
+use crate::sync::{Counter, SEAL, Slot};
+
+use self::lane::{Context, LINE, Lane, Last, SEATS};
+
+mod lane;
 
 /// Aligns to a pair of cache lines, the unit that neighbouring cores fight over (x86 prefetches lines in pairs).
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct CacheLine<T>(pub(crate) T);
 
-/// Pointer-sized slots in one cache line: what a lane is a multiple of.
-const LINE: usize = 8;
 /// Lanes at most; more producers than that share.
 const MAX_LANES: usize = 8;
 /// A lane is worth having from this many slots on.
@@ -35,37 +37,12 @@ const MIN_LANE: usize = 64;
 /// How many slots of a lane a producer tries. More than one only matters when two contexts share a lane.
 const TRIES: usize = 4;
 
-/// A producer's part of the ring.
-struct Lane {
-    start: usize,
-    end: usize,
-    /// Where the next producer should try. A guess: racing producers may set it back, and find the slot taken.
-    cursor: Counter,
-    /// Where producers whose context hints at this lane are now: here, until they found it full or somebody else in it.
-    current: Counter,
-}
-
-impl Lane {
-    #[inline(always)]
-    fn after(&self, at: usize) -> usize {
-        if at + 1 >= self.end { self.start } else { at + 1 }
-    }
-
-    /// The end is the start.
-    #[inline(always)]
-    fn wrap(&self, at: &mut usize) {
-        if *at >= self.end {
-            *at = self.start;
-        }
-    }
-}
-
 /// Where a producer looked that could not publish at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Missed {
-    /// The lane that its context hints at.
-    home: usize,
-    /// The slot there that was not free: somebody's, or sealed. `None`: it is in another lane now.
+    context: Context,
+    /// The slot in its home lane that was not free: somebody's, or sealed. `None`: somebody else was in that lane, or it moved on
+    /// from there.
     taken: Option<usize>,
 }
 
@@ -84,6 +61,8 @@ pub(crate) struct Ring {
     mask: usize,
     /// In place, because each load that a publish waits for is a fifth of its time.
     lanes: [CacheLine<Lane>; MAX_LANES],
+    /// The lane that each context is in, written when it moves.
+    seats: CacheLine<[Counter; SEATS]>,
 }
 
 /// Where the consumer is. Lives with the consumer: producers never look at it.
@@ -105,9 +84,11 @@ impl Ring {
         let lanes = core::array::from_fn(|lane| {
             let start = (lane * lane_len).min(size);
             let end = (start + lane_len).min(size);
-            CacheLine(Lane { start, end, cursor: Counter::new(start), current: Counter::new(lane) })
+            CacheLine(Lane::new(start, end))
         });
-        Some(Ring { slots: slots.into_boxed_slice(), mask: count - 1, lanes })
+        // At home.
+        let seats = CacheLine(core::array::from_fn(Counter::new));
+        Some(Ring { slots: slots.into_boxed_slice(), mask: count - 1, lanes, seats })
     }
 
     /// The lanes there are.
@@ -144,19 +125,16 @@ impl Ring {
     pub(crate) unsafe fn publish_here(this: *const Self, value: usize) -> Result<(), Missed> {
         // SAFETY: valid so far; not used after a slot took the value.
         let (slots, lanes, mask) = unsafe { (&*(*this).slots, &(*this).lanes, (*this).mask) };
-        let home = context_hint() & mask;
-        let Some(CacheLine(lane)) = lanes.get(home) else { return Err(Missed { home, taken: None }) };
-        // A branch rather than an index, so that the slot need not wait for this load.
-        if lane.current.get() != home {
-            return Err(Missed { home, taken: None });
-        }
-        let at = lane.cursor.get();
+        let context = Context::here();
+        // The home lane, not the one that the seat names: a branch instead of a load that the next one would wait for.
+        let Some(CacheLine(lane)) = lanes.get(context.seat() & mask) else {
+            return Err(Missed { context, taken: None });
+        };
+        let at = lane.at_if_mine(context);
+        let Some(slot) = slots.get(at) else { return Err(Missed { context, taken: None }) };
         // Before the publish, which is our last touch.
-        lane.cursor.set(lane.after(at));
-        match slots.get(at).map(|slot| slot.publish(value)) {
-            Some(Ok(())) => Ok(()),
-            _ => Err(Missed { home, taken: Some(at) }),
-        }
+        lane.point(lane.after(at), context);
+        slot.publish(value).map_err(|_| Missed { context, taken: Some(at) })
     }
 
     /// Gives the values to the consumer, in one go along the caller's lane. On `Ok` the caller may not touch the pool again on
@@ -173,13 +151,23 @@ impl Ring {
         let count = values.len();
         // SAFETY: valid so far; not used after a slot took the last value.
         let (slots, lanes, mask) = unsafe { (&*(*this).slots, &(*this).lanes, (*this).mask) };
-        let Some(CacheLine(home)) = lanes.get(context_hint() & mask) else { return Err((0, Refused::Full)) };
-        let Some(CacheLine(lane)) = lanes.get(home.current.get()) else { return Err((0, Refused::Full)) };
+        let context = Context::here();
+        // SAFETY: as above.
+        let Some(seat) = (unsafe { (*this).seats.0.get(context.seat() & (SEATS - 1)) }) else {
+            return Err((0, Refused::Full));
+        };
+        let current = seat.get() & mask;
+        let Some(CacheLine(lane)) = lanes.get(current) else { return Err((0, Refused::Full)) };
+        let (mut at, last) = lane.at(context);
+        if last == Last::Another && mask > 0 {
+            // The first one finds us a lane, and all of them follow it there next time.
+            // SAFETY: none is published yet.
+            return unsafe { Ring::publish_each(this, 0, values) };
+        }
         let (start, end) = (lane.start, lane.end);
-        let mut at = lane.cursor.get();
         // Once for all, before the first publish.
         let far = at + count.min(end - start);
-        lane.cursor.set(if far >= end { far - (end - start) } else { far });
+        lane.point(if far >= end { far - (end - start) } else { far }, context);
         for done in 0..count {
             let Some(value) = values.next() else { break };
             let Some(slot) = slots.get(at) else { return Err((done, Refused::Full)) };
@@ -188,19 +176,34 @@ impl Ring {
                 Err(SEAL) => return Err((done, Refused::Sealed)),
                 Err(_) => {
                     // In the way: page by page from here on.
-                    lane.cursor.set(at);
-                    for (step, value) in core::iter::once(value).chain(values).enumerate() {
-                        // SAFETY: this value is not published yet.
-                        unsafe { Ring::publish(this, value) }.map_err(|refused| (done + step, refused))?;
-                    }
-                    return Ok(());
+                    lane.point(at, context);
+                    // SAFETY: these values are not published yet.
+                    return unsafe { Ring::publish_each(this, done, core::iter::once(value).chain(values)) };
                 }
             }
         }
         Ok(())
     }
 
-    /// For a producer that is not in its `home` lane, or found its slot there `taken`: on to the next lane that has room, to
+    /// The values one by one, after `done` others.
+    ///
+    /// # Safety
+    ///
+    /// As [`publish_all`](Ring::publish_all).
+    #[cold]
+    unsafe fn publish_each(
+        this: *const Self,
+        done: usize,
+        values: impl Iterator<Item = usize>,
+    ) -> Result<(), (usize, Refused)> {
+        for (step, value) in values.enumerate() {
+            // SAFETY: this value is not published yet.
+            unsafe { Ring::publish(this, value) }.map_err(|refused| (done + step, refused))?;
+        }
+        Ok(())
+    }
+
+    /// For a producer that is not in its home lane, or found its slot there `taken`: on to the next lane that has room, to
     /// stay there. Not back home as soon as there is room again, because that would be right behind the consumer, on
     /// the line that it is emptying.
     ///
@@ -212,15 +215,18 @@ impl Ring {
     /// As [`publish`](Ring::publish).
     #[cold]
     pub(crate) unsafe fn publish_elsewhere(this: *const Self, value: usize, missed: Missed) -> Result<(), Refused> {
-        let Missed { home, mut taken } = missed;
+        let Missed { context, mut taken } = missed;
         // SAFETY: valid so far; not used after a slot took the value.
         let (slots, lanes, mask) = unsafe { (&*(*this).slots, &(*this).lanes, (*this).mask) };
-        let Some(CacheLine(home_lane)) = lanes.get(home) else { return Err(Refused::Full) };
-        let current = if taken.is_some() { home } else { home_lane.current.get() };
+        // SAFETY: as above.
+        let Some(seat) = (unsafe { (*this).seats.0.get(context.seat() & (SEATS - 1)) }) else {
+            return Err(Refused::Full);
+        };
+        let current = if taken.is_some() { context.seat() } else { seat.get() } & mask;
         let Some(CacheLine(lane)) = lanes.get(current) else { return Err(Refused::Full) };
-        if taken.is_none() {
-            let at = lane.cursor.get();
-            lane.cursor.set(lane.after(at));
+        let (at, last) = lane.at(context);
+        if taken.is_none() && last != Last::Another {
+            lane.point(lane.after(at), context);
             let Some(slot) = slots.get(at) else { return Err(Refused::Full) };
             match slot.publish(value) {
                 Ok(()) => return Ok(()),
@@ -231,8 +237,8 @@ impl Ring {
         if let Some(at) = taken
             && slots.get(lane.after(at)).is_some_and(|slot| slot.peek() != 0)
         {
-            // Full, not just shared: the consumer will free this very slot first.
-            lane.cursor.set(at);
+            // Full, not just shared: the consumer will free this very slot first. And we do not come back.
+            lane.leave(at);
         }
         // A ring of one lane is looked through: a cursor that a racing producer set back must not make it seem full, and there
         // is no other lane to go to.
@@ -240,19 +246,19 @@ impl Ring {
         for step in 1..=mask + 1 {
             let index = (current + step) & mask;
             let Some(CacheLine(lane)) = lanes.get(index) else { continue };
-            let first = lane.cursor.get();
+            let (first, _) = lane.at(context);
             let mut at = first;
             for _ in 0..tries.min(lane.end - lane.start) {
                 let Some(slot) = slots.get(at) else { break };
                 match slot.peek() {
                     0 => {
                         // Before the publish, which is our last touch.
-                        lane.cursor.set(lane.after(at));
-                        home_lane.current.set(index);
+                        lane.point(lane.after(at), context);
+                        seat.set(index);
                         match slot.publish(value) {
                             Ok(()) => return Ok(()),
                             Err(SEAL) => return Err(Refused::Sealed),
-                            Err(_) => lane.cursor.set(first),
+                            Err(_) => lane.leave(first),
                         }
                     }
                     SEAL => return Err(Refused::Sealed),

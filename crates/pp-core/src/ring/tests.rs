@@ -49,7 +49,7 @@ fn a_cursor_that_was_set_back_makes_no_ring_seem_full() {
             publish(&ring, value * 8).unwrap();
         }
         // What a producer does that was stopped between its look and its note.
-        ring.lanes.iter().for_each(|lane| lane.0.cursor.set(lane.0.start.min(size - 1)));
+        ring.lanes.iter().for_each(|lane| lane.0.leave(lane.0.start.min(size - 1)));
         for value in taken + 1..=size / 2 {
             assert_eq!(publish(&ring, value * 8), Ok(()), "size {size}, {} slots free", size - value + 1);
         }

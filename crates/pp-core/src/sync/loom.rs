@@ -13,6 +13,11 @@ pub fn context_hint() -> usize {
     0
 }
 
+/// The same.
+pub(crate) fn stack() -> usize {
+    0
+}
+
 /// loom 0.7 keeps only a thread's last access to an atomic when it looks for races (tokio-rs/loom#166, #392), so a
 /// producer's "empty? then publish" hides the race of its own load. A read-modify-write on a word of the same
 /// object before each access restores the lost dependency.

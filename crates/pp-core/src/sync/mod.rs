@@ -90,6 +90,8 @@ pub use imp::{
     spin,
 };
 
+pub(crate) use imp::stack;
+
 pub use core::sync::atomic::Ordering;
 
 /// Whether this build runs under a model checker; sizes and layout assertions depend on it. See the

@@ -42,6 +42,14 @@ pub fn spin() {
 /// See the [module](crate::sync#examples).
 #[inline(always)]
 pub fn context_hint() -> usize {
+    let address = stack();
+    // Stacks are at least 16 KiB apart and megabyte-aligned in places; fold the higher bits in.
+    (address >> 14) ^ (address >> 21)
+}
+
+/// Where the current stack is now.
+#[inline(always)]
+pub(crate) fn stack() -> usize {
     let address: usize;
     #[cfg(all(not(miri), target_arch = "x86_64"))]
     // SAFETY: copies the stack pointer.
@@ -58,8 +66,7 @@ pub fn context_hint() -> usize {
         let here = 0u8;
         address = core::ptr::from_ref(core::hint::black_box(&here)).addr();
     }
-    // Stacks are at least 16 KiB apart and megabyte-aligned in places; fold the higher bits in.
-    (address >> 14) ^ (address >> 21)
+    address
 }
 
 /// What loom needs beside an atomic that is loaded and then stored; here nothing, of no size.

@@ -40,6 +40,11 @@ pub fn context_hint() -> usize {
     0
 }
 
+/// The same.
+pub(crate) fn stack() -> usize {
+    0
+}
+
 /// What loom needs beside an atomic that is loaded and then stored; here nothing.
 #[derive(Debug)]
 pub struct Clock;
