@@ -34,7 +34,7 @@ pub(crate) struct Bag {
     owner: AtomicU8,
 }
 
-// SAFETY: a place is written by the producer while it lies outside head..tail, and read by the consumer while it
+// SAFETY: a place is written by the producer while it lies outside head..tail, and emptied by the consumer while it
 // lies inside; tail (Release, Acquire) and head (Release, Acquire) hand it over each way.
 unsafe impl Send for Bag {}
 // SAFETY: as above; that there is one producer is `claim`'s work, that there is one consumer is `PagePool`'s.
@@ -170,8 +170,10 @@ impl Bag {
         let mut taken = 0;
         'taking: for places in self.run(head, count) {
             for place in places {
-                // SAFETY: inside head..tail, so it is the consumer's to read.
-                let value = place.with(|place| unsafe { *place });
+                // Written as well, so that the line is wholly ours when the producer wants it back: taking a line over is cheaper than
+                // ending its sharing, which the producer's next read-modify-write would have to wait for.
+                // SAFETY: inside head..tail, so it is the consumer's.
+                let value = place.with_mut(|place| unsafe { core::mem::replace(&mut *place, 0) });
                 at.head = at.head.wrapping_add(ONE);
                 taken += 1;
                 if accept(value) == Step::Stop {
