@@ -40,9 +40,12 @@ use crate::sync::Ordering;
 /// # drop(refused);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+// On cache lines of its own, as the cache's places are: copies between the two that cross lines take a third longer, and whether they do
+// would be a matter of where the caller's stack is.
+#[repr(C, align(64))]
 pub struct PageBatch<const N: usize, A: Access = Host> {
-    len: usize,
     places: [Place; N],
+    len: usize,
     _access: PhantomData<Page<A>>,
 }
 

@@ -44,7 +44,8 @@ const EACH: usize = 1536;
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |threads: usize| {
-        let about = format!("{threads} threads give back at once; processor time, the consumer's included");
+        let who = if threads == 1 { "one thread gives".to_owned() } else { format!("{threads} threads at once give") };
+        let about = format!("{who} back, processor time with the consumer's");
         Case::new("contended", format!("contended{threads}"), about, move |lineup| enter(lineup, threads))
     };
     [1, 2, 4, 8].into_iter().map(case).collect()

@@ -42,7 +42,7 @@ const PAGES: usize = 2048;
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |name: &str, many: &str, enter: fn(&mut Lineup<'_>)| {
-        let about = format!("one processor gets pages and hands them over, another gives them back, {many}");
+        let about = format!("got on one processor, given back on another, {many}");
         Case::new("cross", name, about, enter).on_processors(2)
     };
     vec![

@@ -2,8 +2,8 @@
 
 use core::fmt::Write;
 
-use super::{Entry, Setting, Verdict};
-use crate::lineup::{Outcome, Peer, Who, spread};
+use super::{Entry, Setting, Verdict, fastest};
+use crate::lineup::{Outcome, Peer, spread};
 
 /// Every contender of every case. What it compares with is the first line of each case.
 pub(crate) fn table(setting: &Setting, entries: &[Entry]) -> String {
@@ -38,8 +38,8 @@ fn numbers(outcome: &Outcome, first: &Outcome) -> String {
     format!(" {median:.2} | {low:.2} - {high:.2} | {least:.2} | {:.2} | {spread:.0} % |", ratio.median)
 }
 
-/// The cases and contenders that the README shows. Several of ours in one column: the fastest.
-const SHOWN: [&str; 12] = [
+/// The cases that the README shows.
+const SHOWN: [&str; 15] = [
     "single",
     "napi64",
     "bulk64",
@@ -52,41 +52,53 @@ const SHOWN: [&str; 12] = [
     "touch-line",
     "touch-page",
     "held",
+    "frag256-64",
+    "frag1536-64",
+    "frag1536-foreign",
 ];
-const COLUMNS: [Peer; 7] =
-    [Peer::Pool, Peer::ArrayStack, Peer::Rings, Peer::Mempool, Peer::ArrayQueue, Peer::Mimalloc, Peer::Malloc];
-/// Contenders of ours that are something else than the pool doing the case's work.
-const NOT_SHOWN: Who = Who { peer: Peer::Pool, way: "uncontended ring" };
+
+/// And the peers. Several in one column, or several ways of one: the fastest.
+const COLUMNS: [(&str, &[Peer]); 7] = [
+    ("pool", &[Peer::Pool]),
+    ("bare limit", &[Peer::ArrayStack, Peer::Rings]),
+    ("DPDK mempool", &[Peer::Mempool]),
+    ("crossbeam ArrayQueue", &[Peer::ArrayQueue]),
+    ("mimalloc", &[Peer::Mimalloc]),
+    ("jemalloc", &[Peer::Jemalloc]),
+    ("malloc", &[Peer::Malloc]),
+];
 
 /// The few lines that the README has.
 pub(crate) fn summary(setting: &Setting, entries: &[Entry]) -> String {
-    let shown = |entry: &&Entry| SHOWN.contains(&entry.name.as_str());
     let mut text = String::from("| case |");
-    COLUMNS.iter().for_each(|peer| write(&mut text, format_args!(" {} |", peer.label())));
+    COLUMNS.iter().for_each(|(name, _)| write(&mut text, format_args!(" {name} |")));
     text += "\n|---|";
     COLUMNS.iter().for_each(|_| text += "---:|");
     text += "\n";
-    for entry in entries.iter().filter(shown) {
+    for entry in entries.iter().filter(|entry| SHOWN.contains(&entry.name.as_str())) {
         write(&mut text, format_args!("| `{}`: {} |", entry.name, entry.about));
         match &entry.verdict {
             Verdict::Measured(outcomes) => {
-                COLUMNS.iter().for_each(|peer| write(&mut text, format_args!(" {} |", fastest(outcomes, *peer))));
+                COLUMNS.iter().for_each(|(_, peers)| write(&mut text, format_args!(" {} |", place(outcomes, peers))));
             }
             Verdict::Skipped(why) => write(&mut text, format_args!(" skipped: {why} | | | | | | |")),
         }
         text += "\n";
     }
-    text += &format!("\nNanoseconds a page; {}. Of several ways of one peer, the fastest.\n", setting.words());
+    text += &format!(
+        "\nNanoseconds a page or a fragment; {}. Of several ways of one peer, the fastest.\n",
+        setting.words()
+    );
     text
 }
 
-/// The fastest way of `peer`, or a dash for one who does not take part.
-fn fastest(outcomes: &[Outcome], peer: Peer) -> String {
-    let of_peer = || outcomes.iter().filter(|outcome| outcome.who.peer == peer && outcome.who != NOT_SHOWN);
-    if let Some(fastest) = of_peer().filter_map(|outcome| Some(outcome.middle()?.median)).min_by(f64::total_cmp) {
-        return format!("{fastest:.2}");
+/// The number in one column, or a dash for those who do not take part.
+fn place(outcomes: &[Outcome], peers: &[Peer]) -> String {
+    match fastest(outcomes, peers).and_then(Outcome::middle) {
+        Some(middle) => format!("{:.2}", middle.median),
+        None if outcomes.iter().any(|outcome| peers.contains(&outcome.who.peer)) => "absent".to_owned(),
+        None => "-".to_owned(),
     }
-    if of_peer().next().is_some() { "absent".to_owned() } else { "-".to_owned() }
 }
 
 /// Strings take whatever is written to them.
@@ -111,7 +123,7 @@ mod tests {
     #[test]
     fn the_summary_has_a_line_a_case() {
         let summary = summary(&setting(), &entries());
-        assert!(summary.contains("| `single`: a way | 1.50 | 3.00 | - | absent | - | - | - |"), "{summary}");
+        assert!(summary.contains("| `single`: a way | 1.50 | 3.00 | absent | - | - | - | - |"), "{summary}");
         assert!(summary.contains("| `cross1`: a way | skipped: one processor |"), "{summary}");
     }
 }

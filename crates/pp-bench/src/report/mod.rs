@@ -10,7 +10,7 @@ pub(crate) use markdown::{summary, table};
 pub(crate) use place::{PlaceError, put};
 pub(crate) use svg::svg;
 
-use crate::lineup::Outcome;
+use crate::lineup::{Outcome, Peer};
 
 /// What became of one case.
 pub(crate) enum Verdict {
@@ -44,6 +44,15 @@ impl Setting {
         let arch = std::env::consts::ARCH;
         format!("medians of {rounds} interleaved rounds, {processors} {arch} processors ({model}), {pinned}")
     }
+}
+
+/// The fastest way of one of `peers` that does the case's work itself.
+fn fastest<'a>(outcomes: &'a [Outcome], peers: &[Peer]) -> Option<&'a Outcome> {
+    let of_peers = outcomes.iter().filter(|each| peers.contains(&each.who.peer));
+    // Two of ours stand beside others' cases only to be compared with.
+    let working = of_peers.filter(|each| !matches!(each.who.way, "uncontended ring" | "page, direct"));
+    let timed = working.filter_map(|each| Some((each, each.middle()?.median)));
+    timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(each, _)| each)
 }
 
 /// The processor's name as Linux tells it.

@@ -5,10 +5,10 @@
 
 use core::fmt::Write;
 
-use super::{Entry, Setting, Verdict};
-use crate::lineup::{Outcome, Peer};
+use super::{Entry, Setting, Verdict, fastest};
+use crate::lineup::Peer;
 
-/// Rows: cases in which other peers do the same work.
+/// Rows: cases in which other peers do the same work. Of several ways of a peer, the fastest is drawn.
 const ROWS: [&str; 15] = [
     "single",
     "napi64",
@@ -86,20 +86,12 @@ fn rows(entries: &[Entry]) -> Vec<Row<'_>> {
     let row = |name: &&str| {
         let entry = entries.iter().find(|entry| entry.name == *name)?;
         let Verdict::Measured(outcomes) = &entry.verdict else { return None };
-        let ours = fastest(outcomes, Peer::Pool)?;
-        let point = |mark: &'static Mark| Some((mark, fastest(outcomes, mark.peer)?.through(ours)?.median));
+        let ours = fastest(outcomes, &[Peer::Pool])?;
+        let point = |mark: &'static Mark| Some((mark, fastest(outcomes, &[mark.peer])?.through(ours)?.median));
         let points: Vec<_> = MARKS.iter().filter_map(point).collect();
         (!points.is_empty()).then_some(Row { name: &entry.name, points })
     };
     ROWS.iter().filter_map(row).collect()
-}
-
-/// The fastest way of `peer` that does the case's work.
-fn fastest(outcomes: &[Outcome], peer: Peer) -> Option<&Outcome> {
-    let of_peer = outcomes.iter().filter(|each| each.who.peer == peer);
-    let working = of_peer.filter(|each| !matches!(each.who.way, "uncontended ring" | "page, direct"));
-    let timed = working.filter_map(|each| Some((each, each.middle()?.median)));
-    timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(each, _)| each)
 }
 
 /// The picture, or nothing when no case that it shows was measured.
