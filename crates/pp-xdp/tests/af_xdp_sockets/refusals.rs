@@ -106,6 +106,7 @@ fn no_such_queue() {
         };
         refused(&mut memory, "f0", 1, 1);
         refused(&mut memory, "f0", u32::MAX, 1);
+        refused(&mut memory, "f0", 1 << 16, 1);
         assert_eq!(Interface::by_name("wide").unwrap().queues(), Some(4));
         refused(&mut memory, "wide", 4, 4);
         // A driver that does not say how many there are.

@@ -109,6 +109,11 @@ impl XskQueue {
         interface: &Interface,
         config: &QueueConfig,
     ) -> Result<Self, OpenError> {
+        // The kernel counts in 16 bits, and takes the lower ones of what is more.
+        if config.queue > u16::MAX.into() {
+            let (interface, queues) = (interface.name().into(), interface.queues().unwrap_or(1));
+            return Err(OpenError::NoQueue { interface, queue: config.queue, queues });
+        }
         let mut rxq = RxqInfo::new();
         rxq.reg(RxqParams::new(interface.index(), config.queue)).map_err(OpenError::Register)?;
         let model = MemModel::new(MemType::XskBuffPool, pool.handle());
