@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         eprintln!("pp-bench: {error}");
         return ExitCode::FAILURE;
     }
-    if args.check { check(&entries, setting.processors) } else { ExitCode::SUCCESS }
+    if args.check { judge(&entries, setting.processors) } else { ExitCode::SUCCESS }
 }
 
 /// How cases are measured in this run.
@@ -123,7 +123,7 @@ fn write(args: &Args, setting: &Setting, entries: &[Entry]) -> Result<(), PlaceE
 }
 
 /// Prints what became of each budget.
-fn check(entries: &[Entry], processors: usize) -> ExitCode {
+fn judge(entries: &[Entry], processors: usize) -> ExitCode {
     let verdict = |case: &str| entries.iter().find(|entry| entry.name == case).map(|entry| &entry.verdict);
     let judged = BUDGETS.iter().filter_map(|budget| {
         let verdict = verdict(budget.case)?;
