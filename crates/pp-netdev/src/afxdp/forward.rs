@@ -1,6 +1,5 @@
 //! Packets from one interface to another, and back.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
@@ -10,6 +9,7 @@ use pp_xdp::af_xdp::{Closing, QueueCounters, RedirectProgram, Umem};
 
 use super::error::{AfxdpError, LinkError, PortError, QUIET_LIMIT};
 use super::lane::{Lane, Outcome, Shared};
+use super::limit::Limit;
 use super::port::AfxdpPort;
 use super::report::{AfxdpProgress, AfxdpReport, PoolProgress, PortReport};
 use super::side::{Memory, Side};
@@ -124,14 +124,14 @@ impl<P: Program> AfxdpForwarder<P> {
         let (attached, lanes) = lanes(ports, programs, memory, directions);
         let attached = Mutex::new(attached);
         let lives: Vec<_> = lanes.iter().map(|lane| Arc::clone(&lane.live)).collect();
-        let left = config.limit.map(|limit| AtomicU64::new(limit.get()));
+        let limit = config.limit.map(|limit| Limit::new(limit.get()));
         let watch = Watch::new(&config);
         // A flag of its own, so that the caller can tell its stop from ours.
         let stop = &config.stop.child();
         let start = Instant::now();
         let mut most_pages = 0;
 
-        let shared = &Shared { stop, programs: &attached, left: left.as_ref(), tenth: watch.tenth(), lives: &lives };
+        let shared = &Shared { stop, programs: &attached, limit: limit.as_ref(), tenth: watch.tenth(), lives: &lives };
         let outcomes = thread::scope(|scope| {
             // Also when the observer panics, or a thread cannot be started: those that run must end.
             let _stop = StopOnExit(stop);

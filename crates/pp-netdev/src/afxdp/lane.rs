@@ -1,7 +1,6 @@
 //! What one thread runs: a queue of each port, and the packets between them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::forward::Directions;
+use super::limit::{Limit, Reserve};
 use super::side::{BURST, Burst, Memory, Side, Which, forward, settle};
 use crate::counters::Live;
 use crate::forward::watch::{Milestone, StopOnExit};
@@ -39,8 +39,8 @@ pub(super) struct Shared<'a> {
     pub(super) stop: &'a StopFlag,
     /// Taken away by the first lane that ends, so that no more comes in for those that still run.
     pub(super) programs: &'a std::sync::Mutex<Vec<RedirectProgram>>,
-    /// How many packets may still come in, if that is limited.
-    pub(super) left: Option<&'a AtomicU64>,
+    /// How many packets may come in, if that is limited.
+    pub(super) limit: Option<&'a Limit>,
     pub(super) tenth: &'a Milestone,
     pub(super) lives: &'a [Arc<Live>],
 }
@@ -72,46 +72,51 @@ impl<P: Program> Lane<P> {
     }
 
     fn until_end(&mut self, shared: &Shared<'_>, tenth: &mut Option<[usize; 2]>) -> Result<(), (usize, WakeError)> {
+        let mut reserve = Reserve::of(shared.limit);
         while !shared.stop.is_set() {
-            let frames = self.round(shared)?;
+            let frames = self.round(&mut reserve)?;
             if tenth.is_none() && shared.tenth.is_passed(shared.lives) {
                 *tenth = Some(self.holds());
             }
             if frames == 0 {
-                if shared.left.is_some_and(|left| left.load(Ordering::Relaxed) == 0) {
+                if shared.limit.is_some_and(|limit| limit.is_reached(shared.lives)) {
                     break;
                 }
-                self.sleep()?;
+                if reserve.is_empty() {
+                    // What waits in the ring may come in if others give back; `poll` would say at once that it is there.
+                    thread::sleep(UNDER_WAY);
+                } else {
+                    reserve.give_back();
+                    self.sleep()?;
+                }
             }
         }
         drop(lock_std(shared.programs).drain(..));
         // What had come in by then goes out.
-        while self.round(shared)? > 0 {}
+        while self.round(&mut reserve)? > 0 {}
+        drop(reserve);
         self.last_sent()
     }
 
     /// One burst each way.
-    fn round(&mut self, shared: &Shared<'_>) -> Result<usize, (usize, WakeError)> {
-        let mut frames = self.burst(0, shared)?;
+    fn round(&mut self, reserve: &mut Reserve<'_>) -> Result<usize, (usize, WakeError)> {
+        let mut frames = self.burst(0, reserve)?;
         if self.directions == Directions::Both {
-            frames += self.burst(1, shared)?;
+            frames += self.burst(1, reserve)?;
         }
         Ok(frames)
     }
 
-    fn burst(&mut self, from: usize, shared: &Shared<'_>) -> Result<usize, (usize, WakeError)> {
-        let budget = shared.left.map_or(BURST, |left| take(left, BURST));
+    fn burst(&mut self, from: usize, reserve: &mut Reserve<'_>) -> Result<usize, (usize, WakeError)> {
+        let budget = reserve.have(BURST);
         let [a, b] = &mut self.sides;
         let (ins, outs) = if from == 0 { (a, b) } else { (b, a) };
         let burst = forward(ins, outs, self.memory, &mut self.program, budget).map_err(|(which, error)| {
             let at = if which == Which::From { from } else { 1 - from };
             (at, error)
         })?;
-        if let Some(left) = shared.left {
-            // Relaxed: a number of packets; nothing else is handed over with it.
-            left.fetch_add((budget - burst.frames.min(budget)) as u64, Ordering::Relaxed);
-        }
         if burst.frames > 0 {
+            reserve.used(burst.frames);
             self.count(&burst);
         }
         Ok(burst.frames)
@@ -170,15 +175,4 @@ impl<P: Program> Lane<P> {
     fn holds(&self) -> [usize; 2] {
         self.sides.each_ref().map(|side| side.pool.stats().hold)
     }
-}
-
-/// Takes up to `most` from what is left, and says how many.
-fn take(left: &AtomicU64, most: usize) -> usize {
-    let mut taken = 0;
-    // Relaxed: as where it is given back.
-    let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-        taken = left.min(most as u64);
-        Some(left - taken)
-    });
-    taken as usize
 }

@@ -19,6 +19,7 @@
 mod error;
 mod forward;
 mod lane;
+mod limit;
 mod port;
 mod report;
 mod side;
