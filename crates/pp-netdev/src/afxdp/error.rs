@@ -80,6 +80,16 @@ pub enum LinkError {
         /// Packets that wait in its ring.
         unsent: usize,
     },
+    /// The interface is up and sends nothing, and there was no more time to wait for it.
+    #[error(
+        "`{interface}` does not send what it has, {unsent} packets; see what its driver, or its other end, waits for"
+    )]
+    Stuck {
+        /// The interface.
+        interface: String,
+        /// Packets that wait in its ring, or in the driver.
+        unsent: usize,
+    },
     /// A packet that can't be sent.
     #[error("a packet of {bytes} bytes does not go out of `{interface}`: {source}")]
     Packet {
@@ -139,6 +149,7 @@ impl From<LinkError> for io::Error {
         let kind = match error {
             LinkError::Gone { .. } => io::ErrorKind::NotFound,
             LinkError::Down { .. } => io::ErrorKind::NetworkDown,
+            LinkError::Stuck { .. } => io::ErrorKind::TimedOut,
             LinkError::Packet { .. } => io::ErrorKind::InvalidInput,
             LinkError::Failed { .. } => io::ErrorKind::Other,
         };

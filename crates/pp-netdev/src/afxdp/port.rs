@@ -1,9 +1,10 @@
 //! A network interface as a port: its queues, their pools, and the program that brings packets to them.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pp_core::{Host, PagePool, PoolHandle};
+use pp_core::{Host, Page, PagePool, PoolHandle};
 use pp_xdp::af_xdp::{
     AttachMode, BindMode, Buffers, Filter, Interface, Packets, QueueConfig, RedirectProgram, Umem, Wakeups, XskQueue,
 };
@@ -50,7 +51,8 @@ pub enum Role {
     /// Packets come in, and may go out as well: they are taken away from the ordinary stack.
     #[default]
     Receives,
-    /// Packets go out. What comes in is the ordinary stack's, as ever.
+    /// Packets go out. What comes in is the ordinary stack's, as ever: a driver without copies receives that into pages of the port's too, so
+    /// some are posted, after as many as its rings have entries were kept for sending.
     Sends,
 }
 
@@ -110,7 +112,7 @@ impl AfxdpPort {
         config: &PortConfig,
     ) -> Result<Self, PortError> {
         let interface = Interface::by_name(name.interface()).map_err(open_error(name))?;
-        let first = name.queue().unwrap_or(0);
+        let (first, role) = (name.queue().unwrap_or(0), config.role);
         let mut lanes = Vec::new();
         for (queue, mut pool) in (first..).zip(pools) {
             let config = QueueConfig {
@@ -126,18 +128,25 @@ impl AfxdpPort {
                 busy_poll: None,
                 patience: config.patience,
             };
+            // Kept while the queue is filled. Where there are fewer, nothing is left to fill it with.
+            let for_sending = match role {
+                Role::Receives => 0,
+                Role::Sends => config.entries as usize,
+            };
+            let kept = fetch(&mut pool, for_sending);
             let opened = XskQueue::open(umem, &mut pool, &interface, &config).map_err(open_error(name))?;
+            kept.into_iter().for_each(|page| pool.recycle_direct(page));
             lanes.push((opened, pool));
         }
         if lanes.is_empty() {
             return Err(PortError::NoPools { port: name.to_string() });
         }
-        let program = match config.role {
+        let program = match role {
             Role::Receives => Some(attach(name, &interface, config.buffers, first, &lanes)?),
             Role::Sends => None,
         };
         let state = Arc::new(PortState::new(name.interface()));
-        let (name, role, interface_queues) = (name.clone(), config.role, interface.queues());
+        let (name, interface_queues) = (name.clone(), interface.queues());
         Ok(AfxdpPort { name, role, program, lanes, umem: umem.clone(), interface_queues, state })
     }
 
@@ -170,11 +179,14 @@ impl AfxdpPort {
     /// provider is asked for later is a sign that pages do not come back. See [`AfxdpPort`].
     pub fn warm_up(&mut self, pages: usize) {
         for (_, pool) in &mut self.lanes {
-            // Where there are fewer it does with fewer.
-            let fetched: Vec<_> = std::iter::from_fn(|| pool.alloc().ok()).take(pages).collect();
-            fetched.into_iter().for_each(|page| pool.recycle_direct(page));
+            fetch(pool, pages).into_iter().for_each(|page| pool.recycle_direct(page));
         }
     }
+}
+
+/// So many pages, or as many as there are.
+fn fetch(pool: &mut PagePool<Host>, pages: usize) -> Vec<Page<Host>> {
+    iter::from_fn(|| pool.alloc().ok()).take(pages).collect()
 }
 
 /// Has the queues' packets redirected to them.

@@ -17,13 +17,13 @@ use crate::stop::StopFlag;
 
 /// How long a full ring is left alone.
 const PAUSE: Duration = Duration::from_millis(1);
-/// How long the end waits for what was sent.
+/// How long a run that is to end waits for what was sent, and for a ring that nothing leaves.
 const LAST_SENT: Duration = Duration::from_millis(500);
 
 /// A network interface that frames go out to, each copied into a page.
 ///
-/// Frames go out by bursts, at the latest with [`flush`](FrameSink::flush). Where the ring is full it waits; an interface that is down is
-/// waited for until the run is stopped.
+/// Frames go out by bursts, at the latest with [`flush`](FrameSink::flush). Where the ring is full it waits, and for an interface that is down,
+/// until the run is stopped. It does not wait for pages that can't come: its pool has to have some.
 ///
 /// # Examples
 ///
@@ -81,24 +81,35 @@ impl AfxdpSink {
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
+        let mut stalled: Option<Instant> = None;
         loop {
-            let Side { queue, pool, state, .. } = &mut self.solo.side;
-            match queue.tx.send_bytes(bytes, pool) {
-                Ok(()) => break,
-                Err(SendError::Full | SendError::Alloc(_)) => {}
-                Err(source) => {
-                    let interface = state.interface().to_owned();
+            let Side { queue, pool, .. } = &mut self.solo.side;
+            let Err(source) = queue.tx.send_bytes(bytes, pool) else { break };
+            let before = self.solo.side.outstanding();
+            match source {
+                SendError::Full => {}
+                // Pages come back with what is completed.
+                SendError::Alloc(_) if before > 0 => {}
+                _ => {
+                    let interface = self.solo.side.state.interface().to_owned();
                     return Err(LinkError::Packet { interface, bytes: bytes.len(), source });
                 }
             }
-            let before = self.solo.side.outstanding();
             self.settle()?;
-            if self.solo.side.is_down() && self.stop.is_set() {
-                return Err(self.down());
+            if self.solo.side.outstanding() < before {
+                stalled = None;
+                continue;
             }
-            if self.solo.side.outstanding() == before {
-                thread::sleep(PAUSE);
+            let since = *stalled.get_or_insert_with(Instant::now);
+            if self.stop.is_set() {
+                if self.solo.side.is_down() {
+                    return Err(self.down());
+                }
+                if since.elapsed() > LAST_SENT {
+                    return Err(self.stuck());
+                }
             }
+            thread::sleep(PAUSE);
         }
         self.kept += 1;
         if self.kept == BURST { self.settle() } else { Ok(()) }
@@ -123,6 +134,11 @@ impl AfxdpSink {
     fn down(&self) -> LinkError {
         let side = &self.solo.side;
         LinkError::Down { interface: side.state.interface().to_owned(), unsent: side.outstanding() }
+    }
+
+    fn stuck(&self) -> LinkError {
+        let side = &self.solo.side;
+        LinkError::Stuck { interface: side.state.interface().to_owned(), unsent: side.outstanding() }
     }
 }
 
