@@ -12,7 +12,7 @@ use super::lane::{Lane, Outcome, Shared};
 use super::limit::Limit;
 use super::port::AfxdpPort;
 use super::report::{AfxdpProgress, AfxdpReport, PoolProgress, PortReport};
-use super::side::{Memory, Side};
+use super::side::{Memory, Side, posted, sent_out};
 use crate::forward::watch::{StopOnExit, Watch};
 use crate::forward::{ForwardConfig, ForwardError, Phase, PoolReport, Report, Traffic};
 use crate::program::Program;
@@ -272,9 +272,29 @@ impl Seen {
     }
 
     fn update(&self, progress: &mut PoolProgress) {
-        let back = self.received_by.received.get().wrapping_add(self.sent_by.completed.get());
-        let given = self.received_by.given.get().wrapping_add(self.sent_by.sent.get());
-        progress.kernel_held = given.wrapping_sub(back);
+        progress.kernel_held = posted(&self.received_by) + sent_out(&self.sent_by);
         progress.stats = self.handle.stats();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pp_core::{Home, PagePool, doc::Heap};
+
+    use super::*;
+
+    #[test]
+    fn an_observer_never_sees_more_with_the_kernel_than_was_given() {
+        let home = Home::new(Heap::new(4096, 8));
+        let pool = PagePool::builder(home.clone()).build().unwrap();
+        let umem = Umem::new(home).unwrap();
+        let (received_by, sent_by) = (Arc::<QueueCounters>::default(), Arc::<QueueCounters>::default());
+        let seen = Seen { handle: pool.handle(), umem, received_by: received_by.clone(), sent_by: sent_by.clone() };
+        // What a processor may show that reads the counts in another order: a chunk that came back before it was given.
+        received_by.received.set(1);
+        assert_eq!(seen.progress().kernel_held, 0);
+        sent_by.sent.set(3);
+        sent_by.completed.set(1);
+        assert_eq!(seen.progress().kernel_held, 2);
     }
 }
