@@ -92,8 +92,8 @@ impl<P: Program> Lane<P> {
             }
         }
         drop(lock_std(shared.programs).drain(..));
-        // What had come in by then goes out.
-        while self.round(&mut reserve)? > 0 {}
+        // What had come in by then goes out: of what was posted as many as can be.
+        drain(self.sides.iter().map(Side::posted).sum(), || self.round(&mut reserve))?;
         drop(reserve);
         self.last_sent()
     }
@@ -174,5 +174,38 @@ impl<P: Program> Lane<P> {
 
     fn holds(&self) -> [usize; 2] {
         self.sides.each_ref().map(|side| side.pool.stats().hold)
+    }
+}
+
+/// Has `round` take packets until it finds none, or has found `most` of them: if they go on coming, whatever brings them, there is an end all
+/// the same.
+fn drain<E>(most: usize, mut round: impl FnMut() -> Result<usize, E>) -> Result<(), E> {
+    let mut left = most;
+    while left > 0 {
+        match round()? {
+            0 => break,
+            frames => left = left.saturating_sub(frames),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_that_go_on_coming_do_not_keep_a_lane() {
+        let rounds = |frames, most| {
+            let mut taken = 0;
+            let round = || {
+                taken += 1;
+                Ok::<_, ()>(frames)
+            };
+            drain(most, round).map(|()| taken)
+        };
+        assert_eq!((rounds(BURST, 100), rounds(BURST, 128), rounds(BURST, 129)), (Ok(2), Ok(2), Ok(3)));
+        assert_eq!((rounds(0, 100), rounds(BURST, 0)), (Ok(1), Ok(0)), "nothing comes, nothing can have come");
+        assert_eq!(drain(100, || Err::<usize, _>("gone")), Err("gone"));
     }
 }
