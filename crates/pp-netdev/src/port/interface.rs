@@ -69,8 +69,8 @@ pub enum AfxdpNameError {
         /// What was given.
         name: String,
     },
-    /// What follows the `@` is no queue.
-    #[error("`{queue}` is no queue; give its number, counted from 0, as in {interface}@0")]
+    /// What follows the `@` is no queue. The kernel's packets have 16 bits for its number.
+    #[error("`{queue}` is no queue; give its number, counted from 0, at most 65535, as in {interface}@0")]
     Queue {
         /// The interface.
         interface: String,
@@ -154,7 +154,8 @@ impl FromStr for AfxdpName {
         let mut port = AfxdpName::new(interface)?;
         if let Some(queue) = queue {
             let error = || AfxdpNameError::Queue { interface: interface.to_owned(), queue: queue.to_owned() };
-            port.queue = Some(queue.parse().map_err(|_| error())?);
+            let number: u16 = queue.parse().map_err(|_| error())?;
+            port.queue = Some(number.into());
         }
         for option in words {
             let fresh = match option {
@@ -201,9 +202,16 @@ mod tests {
 
     #[test]
     fn names_print_as_they_were_given() {
-        for name in
-            ["eth0", "eth0@0", "lo@31,generic", "f1,copy", "veth-a.7@2,native,copy", "x,generic,zerocopy", "a@b@1"]
-        {
+        for name in [
+            "eth0",
+            "eth0@0",
+            "lo@31,generic",
+            "f1,copy",
+            "veth-a.7@2,native,copy",
+            "x,generic,zerocopy",
+            "a@b@1",
+            "e@65535",
+        ] {
             let port: AfxdpName = name.parse().unwrap();
             assert_eq!(port.to_string(), format!("afxdp:{name}"));
             assert_eq!(port.to_string().parse(), Ok(port));
@@ -218,8 +226,12 @@ mod tests {
         assert!(error("@1").starts_with("no interface is named"));
         assert!(error("an-interface-too-long").starts_with("no interface can be called `an-interface-too-long`"));
         assert!(error("a/b").starts_with("no interface can be called `a/b`"));
-        assert_eq!(error("eth0@"), "`` is no queue; give its number, counted from 0, as in eth0@0");
-        assert_eq!(error("eth0@-1"), "`-1` is no queue; give its number, counted from 0, as in eth0@0");
+        for queue in ["", "-1", "65536", "4294967295", "4294967296"] {
+            assert_eq!(
+                error(&format!("eth0@{queue}")),
+                format!("`{queue}` is no queue; give its number, counted from 0, at most 65535, as in eth0@0")
+            );
+        }
         assert!(error("eth0,").starts_with("there is no option ``"));
         assert!(error("eth0,fast").starts_with("there is no option `fast`; those are generic or native"));
         assert!(error("eth0,native,generic").starts_with("`generic` comes after another option"));
