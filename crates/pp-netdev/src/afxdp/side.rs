@@ -57,6 +57,17 @@ pub(super) enum Memory {
     Separate,
 }
 
+/// Whether a burst has had the kernel look at a full ring. It does so once: what the kernel can't send for one packet it can't for the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// Not yet.
+    Due,
+    /// It has.
+    Done,
+    /// It has, which made no room, and nothing was sent since.
+    InVain,
+}
+
 // === impl Side ===
 
 impl Side {
@@ -173,7 +184,7 @@ pub(super) fn forward<P: Program>(
     program: &mut P,
     budget: usize,
 ) -> Result<Burst, (Which, WakeError)> {
-    let mut burst = Burst::default();
+    let (mut burst, mut look) = (Burst::default(), Look::Due);
     for mut buff in from.queue.rx.receive(budget) {
         burst.frames += 1;
         let len = buff.len();
@@ -185,7 +196,7 @@ pub(super) fn forward<P: Program>(
                 return_buff(buff, &mut from.pool);
             }
             Verdict::Forward => {
-                let sent = send(buff.into_packet(), to, memory, &mut from.pool);
+                let sent = send(buff.into_packet(), to, memory, &mut from.pool, &mut look);
                 if sent.map_err(|error| (Which::To, error))? {
                     burst.sent += 1;
                     burst.sent_bytes += len;
@@ -195,7 +206,9 @@ pub(super) fn forward<P: Program>(
             }
         }
     }
-    settle(to, memory, &mut from.pool).map_err(|error| (Which::To, error))?;
+    if look != Look::InVain {
+        settle(to, memory, &mut from.pool).map_err(|error| (Which::To, error))?;
+    }
     if burst.frames > 0 || from.is_hungry() {
         // No page just now: they come back with what is completed.
         let _ = from.queue.rx.refill(&mut from.pool);
@@ -226,17 +239,29 @@ pub(super) fn settle(to: &mut Side, memory: Memory, from: &mut PagePool<Host>) -
 
 /// Sends one packet, or drops it where there is no room. Says whether it was sent.
 #[inline]
-fn send(packet: Packet, to: &mut Side, memory: Memory, from: &mut PagePool<Host>) -> Result<bool, WakeError> {
-    match to.queue.tx.send_copy(packet, &mut to.pool) {
-        Ok(()) => Ok(true),
-        // Once more when the kernel has looked at what is there.
-        Err(GivenBack { buffer, reason: SendError::Full }) => {
-            settle(to, memory, from)?;
-            Ok(to.queue.tx.send_copy(buffer, &mut to.pool).is_ok())
-        }
-        // Dropped here, the packet goes home.
-        Err(_) => Ok(false),
+fn send(
+    packet: Packet,
+    to: &mut Side,
+    memory: Memory,
+    from: &mut PagePool<Host>,
+    look: &mut Look,
+) -> Result<bool, WakeError> {
+    let mut sent = to.queue.tx.send_copy(packet, &mut to.pool);
+    if *look == Look::Due {
+        sent = match sent {
+            Err(GivenBack { buffer, reason: SendError::Full }) => {
+                settle(to, memory, from)?;
+                *look = Look::InVain;
+                to.queue.tx.send_copy(buffer, &mut to.pool)
+            }
+            other => other,
+        };
     }
+    if sent.is_ok() && *look == Look::InVain {
+        *look = Look::Done;
+    }
+    // Dropped here, a packet that was given back goes home.
+    Ok(sent.is_ok())
 }
 
 #[cfg(test)]
