@@ -13,7 +13,7 @@
 //!            receive ring --> Program --------^
 //! ```
 //!
-//! A thread a pair of queues; nothing is shared between the pairs. Linux only, with the feature `af-xdp`; receiving needs
+//! A thread a pair of queues; pairs share the end of a run, its limit if it has one, and the memory. Linux only, with the feature `af-xdp`; receiving needs
 //! `CAP_NET_ADMIN`, `CAP_NET_RAW` and `CAP_BPF`.
 
 mod error;
