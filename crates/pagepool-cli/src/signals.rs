@@ -58,5 +58,8 @@ fn hint() {
     let mut out = io::stderr().lock();
     // On a terminal the line of the progress stands there already.
     let before = if out.is_terminal() { "\n" } else { "" };
-    let _ = writeln!(out, "{before}pagepool: waiting for the output; Ctrl-C again ends at once, and leaves no output");
+    let _ = writeln!(
+        out,
+        "{before}pagepool: waiting for the output, or for the kernel to give queues up; Ctrl-C again ends at once, and leaves no output"
+    );
 }
