@@ -5,13 +5,14 @@
 mod common;
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Files, check_laws, number};
 use pp_testbed::{Arp, Iperf, Path, Ping, Running, skip_without_rights};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
 /// How long anything may take that is not timed.
@@ -382,6 +383,24 @@ fn the_demonstration_has_real_programs_talk() {
             assert!(before.elapsed() < Duration::from_secs(5), "{clients:?} are left");
             thread::sleep(Duration::from_millis(10));
         }
+    }
+}
+
+/// A terminal signals everybody in the foreground, in the middle of which programs talk.
+#[test]
+fn ctrl_c_at_a_terminal_ends_the_demonstration_well() {
+    skip_without_rights!("ping", "iperf3");
+    // During ping, and during iperf3, which would say why it was ended.
+    for wait in [Duration::from_millis(1200), Duration::from_millis(4500)] {
+        let mut command = common::pagepool(&["demo", "--seconds", "2", "--json"]);
+        let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        thread::sleep(wait);
+        kill_process_group(Pid::from_child(&child), Signal::INT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        check(&report["forward"]);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::panic;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Sender};
@@ -201,7 +202,8 @@ impl Launch {
         self
     }
 
-    /// Starts it. Its output is kept in a file without a name.
+    /// Starts it, in a process group of its own: a signal to ours, as a terminal sends with Ctrl-C, is for us to act on. Its output
+    /// is kept in a file without a name.
     ///
     /// # Errors
     ///
@@ -212,6 +214,7 @@ impl Launch {
         let not_started = |source| Error::NotStarted { line: line.clone(), source };
         let output = Outputs::new().map_err(not_started)?;
         output.connect(&mut command).map_err(not_started)?;
+        command.process_group(0);
         settle::settle_child(&mut command, network, &processors);
         let child = start(command).map_err(not_started)?;
         Ok(Running::new(line, child, output.stdout, output.stderr))

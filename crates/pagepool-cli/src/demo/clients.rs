@@ -131,7 +131,11 @@ impl Clients {
             }
             thread::sleep(GLANCE);
         }
-        program.success(PATIENCE).map(Some)
+        match program.success(PATIENCE) {
+            // Whoever ended the demonstration may have ended the program as well.
+            Err(_) if stop.is_set() => Ok(None),
+            answer => answer.map(Some),
+        }
     }
 }
 
