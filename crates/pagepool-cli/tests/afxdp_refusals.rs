@@ -77,7 +77,10 @@ fn ports_that_somebody_has() {
     assert!(other.is_running(), "{}", other.stderr());
     for (from, expected) in [
         ("afxdp:f0", "queue 0 of `f0` is in use by another AF_XDP socket; end what has it"),
-        ("afxdp:f0@1", "f0 has another XDP program, or is part of a device that has; `ip link show dev f0` shows it"),
+        (
+            "afxdp:f0@1",
+            "f0 has another XDP program, or is part of a device that has, or has a device on top (macvlan, vlan, vxlan)",
+        ),
     ] {
         let line = forward(&["--in", from, "--out", "null"]);
         let output = path.forwarder().exec(&line).unwrap();
@@ -110,7 +113,10 @@ fn rights_and_limits() {
             "exec setpriv --bounding-set -net_admin,-sys_admin",
             "run as root, or once `setcap cap_net_admin,cap_net_raw,cap_bpf+ep",
         ),
+        ("ulimit -l 1024; exec setpriv --bounding-set -ipc_lock", "a smaller --pool-size needs less"),
         ("ulimit -l 1024; exec setpriv --bounding-set -ipc_lock", "and the limit is 1048576; raise it (ulimit -l)"),
+        ("ulimit -n 6; exec", "Too many open files (os error 24); raise the limit (ulimit -n)"),
+        ("ulimit -n 8; exec", "none is left; raise the limit (ulimit -n)"),
     ] {
         let script = format!("{how} {copy} {args}");
         let (code, text) = refusal(&path, &["sh", "-c", &script]);
@@ -136,4 +142,10 @@ fn a_demonstration_without_rights() {
     let (code, text) = common::complaint_of(&mut command);
     assert_eq!(code, 1);
     assert!(text.contains("no right to make network namespaces") && text.contains("sudo pagepool demo"), "{text}");
+    // With the right to make them, and no other.
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--bounding-set", "-net_admin,-bpf"]).arg(&copy).arg("demo");
+    let (code, text) = common::complaint_of(&mut command);
+    assert_eq!(code, 1);
+    assert!(text.contains("sudo pagepool demo") && !text.contains("the test"), "{text}");
 }

@@ -125,8 +125,8 @@ fn somebody_elses_program() {
             assert!(matches!(error, ProgramError::OtherProgram { .. }), "{error:?}");
             assert_eq!(
                 error.to_string(),
-                "f0 has another XDP program, or is part of a device that has; `ip link show dev f0` shows it. End the process \
-                 that attached it, or detach it by `ip link set dev f0 xdp off`, and by `xdpgeneric off` where it is shown as \
+                "f0 has another XDP program, or is part of a device that has, or has a device on top (macvlan, vlan, vxlan) that \
+                 has; `ip link show` shows it. End the process that attached it, or detach it by `ip link set dev f0 xdp off`, and by `xdpgeneric off` where it is shown as \
                  xdpgeneric"
             );
             assert_eq!(shown("f0"), there);

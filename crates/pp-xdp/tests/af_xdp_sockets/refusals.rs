@@ -385,7 +385,7 @@ fn locks_too_much() {
                     let without = scope.spawn(|| {
                         rights::keep(&[rights::CAP_NET_RAW, rights::CAP_NET_ADMIN]);
                         let words = format!(
-                            "the UMEM's 1048576 bytes would be locked, and the limit is {limit}; raise it (ulimit -l), run as \
+                            "the UMEM's 1048576 bytes would be locked beside what the user has locked already, and the limit is {limit}; raise it (ulimit -l), run as \
                              root, or use less memory"
                         );
                         memory.refuses("f0", &config(), &words)

@@ -26,6 +26,12 @@ pub enum ProgramError {
     /// The kernel cannot attach a program so that it goes with its process.
     #[error("this kernel has no links of XDP programs, which Linux has since 5.9; use a newer one")]
     NoLinks,
+    /// The process, or the system, has as many files open as it may.
+    #[error("{call} got no file descriptor: none is left; raise the limit (ulimit -n), or end what has files open")]
+    NoDescriptors {
+        /// What needed one.
+        call: &'static str,
+    },
     /// The kernel was built without AF_XDP sockets, or without bpf(2).
     #[error("this kernel has no maps of AF_XDP sockets; use one with CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS")]
     NoXskMaps,
@@ -41,10 +47,10 @@ pub enum ProgramError {
         /// The number asked for.
         ifindex: u32,
     },
-    /// The interface, or one that it is part of, has a program already. It is left alone.
+    /// The interface, one that it is part of, or one on top of it has a program already. It is left alone.
     #[error(
-        "{interface} has another XDP program, or is part of a device that has; `ip link show dev {interface}` shows it. \
-         End the process that attached it, or detach it by `ip link set dev {interface} xdp off`, \
+        "{interface} has another XDP program, or is part of a device that has, or has a device on top (macvlan, vlan, vxlan) that has; \
+         `ip link show` shows it. End the process that attached it, or detach it by `ip link set dev {interface} xdp off`, \
          and by `xdpgeneric off` where it is shown as xdpgeneric"
     )]
     OtherProgram {
@@ -138,6 +144,7 @@ impl ProgramError {
     pub(super) fn from_call(call: &'static str, errno: Errno) -> Self {
         match errno {
             Errno::PERM => ProgramError::NoRights { call },
+            Errno::MFILE | Errno::NFILE => ProgramError::NoDescriptors { call },
             Errno::NOSYS => ProgramError::NoXskMaps,
             _ => ProgramError::System { call, source: errno.into() },
         }

@@ -45,18 +45,19 @@ impl Interface {
 
     /// Why it was not attached.
     fn refusal(&self, errno: Errno, mode: Attached, packets: Packets) -> ProgramError {
+        const CALL: &str = "bpf(BPF_LINK_CREATE)";
         let interface = self.name.clone();
         match (errno, mode) {
             // Busy is the mode asked for, existing the other one, or a device that this one is part of.
             (Errno::BUSY | Errno::EXIST, _) => ProgramError::OtherProgram { interface },
-            (Errno::PERM, _) => ProgramError::NoRights { call: "bpf(BPF_LINK_CREATE)" },
+            (Errno::PERM | Errno::MFILE | Errno::NFILE, _) => ProgramError::from_call(CALL, errno),
             (Errno::INVAL, _) if !bpf::has_xdp_links() => ProgramError::NoLinks,
             // The kernel's word for an interface that is not there is the same as for much else.
             (Errno::INVAL | Errno::NODEV, _) if self.is_gone() => ProgramError::NoInterface { ifindex: self.ifindex },
             (Errno::OPNOTSUPP, Attached::Native) => ProgramError::NativeUnsupported { interface },
             (Errno::RANGE, Attached::Native) if packets == Packets::Whole => ProgramError::MtuTooLarge { interface },
             (_, Attached::Native) => ProgramError::NativeRefused { interface, source: errno.into() },
-            (_, Attached::Generic) => ProgramError::from_call("bpf(BPF_LINK_CREATE)", errno),
+            (_, Attached::Generic) => ProgramError::from_call(CALL, errno),
         }
     }
 

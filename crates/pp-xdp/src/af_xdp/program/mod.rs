@@ -191,7 +191,9 @@ fn load(insns: &[asm::Insn], packets: Packets) -> Result<OwnedFd, ProgramError> 
     };
     let errno = match bpf::prog_load(insns, flags) {
         Ok(program) => return Ok(program),
-        Err(errno @ (Errno::PERM | Errno::NOSYS)) => return Err(ProgramError::from_call(CALL, errno)),
+        Err(errno @ (Errno::PERM | Errno::NOSYS | Errno::MFILE | Errno::NFILE)) => {
+            return Err(ProgramError::from_call(CALL, errno));
+        }
         Err(errno) => errno,
     };
     // An old kernel refuses a flag that it does not know before it looks at anything else.

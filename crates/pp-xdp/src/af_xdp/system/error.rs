@@ -65,13 +65,13 @@ pub enum OpenError {
     },
     /// The process may not have so much memory locked.
     #[error(
-        "the UMEM's {bytes} bytes would be locked, and the limit is {}; raise it (ulimit -l), run as root, or use less memory",
+        "the UMEM's {bytes} bytes would be locked beside what the user has locked already, and the limit is {}; raise it (ulimit -l), run as root, or use less memory",
         limit_text(*.limit)
     )]
     LockedMemory {
         /// Bytes of the UMEM.
         bytes: usize,
-        /// The limit in bytes, if there is one.
+        /// The limit in bytes, if there is one: for all that the user has locked.
         limit: Option<u64>,
     },
     /// The kernel can't reach the memory.
@@ -126,7 +126,7 @@ pub enum OpenError {
     #[error("the queue's memory can't be registered: {0}")]
     Register(RegError),
     /// Something else.
-    #[error("{call} failed: {}", std::io::Error::from_raw_os_error(*code))]
+    #[error("{call} failed: {}{}", std::io::Error::from_raw_os_error(*code), remedy(*code))]
     Os {
         /// The system call, with the option that was set.
         call: &'static str,
@@ -144,6 +144,12 @@ fn first_text(first: Bound) -> &'static str {
 
 fn limit_text(limit: Option<u64>) -> String {
     limit.map_or_else(|| "lower".into(), |limit| alloc::format!("{limit}"))
+}
+
+/// What to do about an error that says nothing of it.
+fn remedy(code: i32) -> &'static str {
+    let no_descriptor = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error).contains(&code);
+    if no_descriptor { "; raise the limit (ulimit -n), or end what has files open" } else { "" }
 }
 
 impl OpenError {
