@@ -9,6 +9,7 @@ use pp_netdev::port::{CaptureError, OutputError};
 use pp_netdev::{ForwardError, WindowError};
 use pp_provider_buddy::BuddyError;
 use pp_provider_passthrough::SizeError;
+use pp_xdp::af_xdp::OpenError;
 
 use crate::args::PageSize;
 use crate::demo::DemoError;
@@ -40,9 +41,9 @@ pub(crate) enum Failure {
     )]
     BothPorts,
     #[error(
-        "`{port}` can't be both the way in and the way out; name another interface, or queues of it that are not the same"
+        "`{interface}` can't be both the way in and the way out, whatever its queues; name another interface for --out"
     )]
-    SamePort { port: String },
+    SameInterface { interface: String },
     #[error(
         "`{port}` can't receive into pages of --provider passthrough, which lie all over the memory: the kernel takes one piece; use --provider buddy"
     )]
@@ -77,8 +78,10 @@ pub(crate) enum Failure {
     Window(#[from] WindowError),
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    #[error("{0}: a smaller --pool-size needs less")]
+    Locked(PortError),
     #[error(transparent)]
-    Port(#[from] PortError),
+    Port(PortError),
     #[error(transparent)]
     Afxdp(#[from] AfxdpError),
     #[error(transparent)]
@@ -99,6 +102,17 @@ fn pages_of(pages: &u64) -> String {
     if *pages == 1 { "1 page".to_owned() } else { format!("{pages} pages") }
 }
 
+// === impl Failure ===
+
+impl From<PortError> for Failure {
+    fn from(error: PortError) -> Self {
+        match error {
+            PortError::Open { source: OpenError::LockedMemory { .. }, .. } => Failure::Locked(error),
+            error => Failure::Port(error),
+        }
+    }
+}
+
 impl Failure {
     /// 2 where the command line can't be meant, 1 otherwise.
     pub(crate) fn exit_code(&self) -> ExitCode {
@@ -109,7 +123,7 @@ impl Failure {
             | Self::LimitTooSmall { .. }
             | Self::SplitTooLarge { .. }
             | Self::BothPorts
-            | Self::SamePort { .. }
+            | Self::SameInterface { .. }
             | Self::PassthroughPort { .. }
             | Self::SplitPort { .. }
             | Self::QueuesPort { .. }

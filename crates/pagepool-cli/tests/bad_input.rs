@@ -105,7 +105,10 @@ fn options_that_contradict_each_other() {
     assert!(between(&["--repeat", "2"]).contains("--repeat reads a capture again, but `afxdp:lo` never ends"));
     assert!(between(&["--page-size", "8192"]).contains("the kernel takes pages of 2048 or 4096 bytes"));
     assert!(between(&["--limit", "100"]).contains("give --limit 2048 or more"));
-    assert!(usage(&["--in", "afxdp:lo", "--out", "afxdp:lo"]).contains("both the way in and the way out"));
+    for to in ["afxdp:lo", "afxdp:lo@1"] {
+        let said = usage(&["--in", "afxdp:lo@0", "--out", to]);
+        assert!(said.contains("`lo` can't be both the way in and the way out, whatever its queues"), "{said}");
+    }
     assert!(usage(&["--in", "afxdp:lo", "--queues", "2"]).contains("--queues 2 takes two afxdp ports, or none"));
     assert!(usage(&["--frobnicate"]).contains("unexpected argument '--frobnicate'"));
 }

@@ -77,13 +77,9 @@ impl Wire {
         if args.repeat.is_some() {
             return Err(Failure::RepeatedGenerator { port: from.to_string() });
         }
-        let numbers = |port: &AfxdpName| {
-            let first = port.queue().unwrap_or(0);
-            first..first.saturating_add(u32::from(args.queues.get().get()))
-        };
-        let (in_queues, out_queues) = (numbers(from), numbers(to));
-        if from.interface() == to.interface() && in_queues.start < out_queues.end && out_queues.start < in_queues.end {
-            return Err(Failure::SamePort { port: from.to_string() });
+        // It has one program, which is one port's.
+        if from.interface() == to.interface() {
+            return Err(Failure::SameInterface { interface: from.interface().to_owned() });
         }
         let sizes = Sizes::of_sockets(args)?;
         headroom(sizes)?;

@@ -42,6 +42,10 @@ pub(crate) enum DemoError {
         "no right to make network namespaces, which takes CAP_SYS_ADMIN and CAP_NET_ADMIN, or no system that has them: {0}; run as root (sudo pagepool demo)"
     )]
     Namespaces(String),
+    #[error("no XDP program can be loaded: {0}; run as root (sudo pagepool demo), on a kernel with CONFIG_BPF_SYSCALL")]
+    Program(String),
+    #[error("no pair of interfaces can be made: {0}; run as root (sudo pagepool demo), on a kernel with CONFIG_VETH")]
+    Veth(String),
     #[error("{0}; install it and try again")]
     Missing(Missing),
     #[error(
@@ -61,7 +65,9 @@ pub(crate) enum DemoError {
 /// [`Failure`]. Nothing is left of the networks.
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     Rights::check().map_err(|missing| match missing {
-        Missing::Namespaces(reason) | Missing::Bpf(reason) => DemoError::Namespaces(reason),
+        Missing::Namespaces(reason) => DemoError::Namespaces(reason),
+        Missing::Bpf(reason) => DemoError::Program(reason),
+        Missing::Veth(reason) => DemoError::Veth(reason),
         missing => DemoError::Missing(missing),
     })?;
     let clients = Clients::installed(args.seconds)?;
