@@ -58,7 +58,11 @@ Ports:
   null         counts and forgets (only --out)
 
 Between two afxdp ports pages move and nothing is copied by the program, until Ctrl-C unless --count or --seconds is given. An
-interface that goes down is used again when it is up; one that is deleted ends the run.
+interface that goes down is used again when it is up; one that is deleted ends the run. While the way out is down, up to a
+transmit ring of packets waits (2048, fewer with a smaller --pool-size), and goes out when it is up again, however late.
+
+Ends that leave checksums to hardware which is not there, as veth and other virtual interfaces do, send TCP that does not arrive:
+the program passes bytes on as they are. At both ends: ethtool -K IFACE tx off
 
 /dev/stdin and /dev/stdout are files like others, and a pipe is read to its end before the run begins; where packets go to standard output, the report goes to standard error.
 An output has its name when it is complete. Until then it is .NAME.*.part beside it, which kill -9 can leave behind.
@@ -245,7 +249,7 @@ impl FromStr for Seconds {
 
 impl Queues {
     /// More would not be used: each is two threads of this machine.
-    const MOST: u16 = 16;
+    pub(crate) const MOST: u16 = 16;
 
     pub(crate) fn get(self) -> NonZeroU16 {
         self.0

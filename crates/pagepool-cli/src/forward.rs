@@ -94,6 +94,7 @@ fn forward(args: &ForwardArgs, sizes: Sizes, plan: &Plan) -> Result<Report, Fail
     let mut interfaces = Interfaces::default();
     let action = action(args);
     headroom(sizes)?;
+    afxdp::say_notes(args);
     let progress = Progress::new(plan.total());
     let pools = pools.into_iter().map(|pool| (pool, action));
     let forwarder = Forwarder::with_queues(pools, SteeringTable::new(sizes.queues), window, config);

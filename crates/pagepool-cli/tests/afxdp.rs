@@ -200,6 +200,22 @@ fn each_queue_has_a_pool_and_a_socket() {
 }
 
 #[test]
+fn packets_that_will_be_missing_are_told_of_at_the_start() {
+    skip_without_rights!();
+    let path = Path::builder().queues(2).build().unwrap();
+    path.forwarder().run(&["ip", "link", "set", "dev", Path::OUT, "mtu", "1400"]).unwrap();
+    let alone = |port: &str| format!("{port} has 2 queues and packets of queue 0 alone are forwarded; give --queues 2");
+    let shorter = "f0 has an MTU of 1500 and f1 one of 1400";
+    end(start(&path, &BOTH), &[&alone("f0"), shorter, &alone("f1")]);
+    end(start(&path, &[&BOTH[..], &["--queues", "2"]].concat()), &[shorter]);
+    let made_up = start(&path, &["--in", "gen:1500", "--count", "1", "--out", "afxdp:f1", "--json"]);
+    let output = made_up.wait(SOON).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.lines().count() == 1, "{said}");
+    assert!(said.contains("f1 has an MTU of 1400, so 1414 bytes are the longest frame"), "{said}");
+}
+
+#[test]
 fn people_get_a_table_of_ports() {
     skip_without_rights!("ping");
     let path = Path::builder().build().unwrap();

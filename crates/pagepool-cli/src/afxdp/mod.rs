@@ -2,6 +2,7 @@
 
 mod memory;
 mod mixed;
+mod notes;
 mod report;
 mod watch;
 
@@ -20,6 +21,7 @@ use crate::sizes::Sizes;
 
 use memory::Memories;
 pub(crate) use mixed::{Sink, Source};
+pub(crate) use notes::say as say_notes;
 pub(crate) use pp_netdev::afxdp::PortState;
 pub(crate) use watch::Interfaces;
 
@@ -52,6 +54,7 @@ fn check(args: &ForwardArgs, port: &AfxdpName) -> Result<(), Failure> {
 /// [`Failure`]; both interfaces are as they were then.
 pub(crate) fn run(args: &ForwardArgs, from: &AfxdpName, to: &AfxdpName, stop: &StopFlag) -> Result<Report, Failure> {
     let wire = Wire::open(args, from, to, stop)?;
+    say_notes(args);
     let progress = Progress::new(args.count.map(|count| count.get()));
     let mut interfaces = Interfaces::default();
     let result = wire.run(|seen| {

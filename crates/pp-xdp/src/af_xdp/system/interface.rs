@@ -72,9 +72,16 @@ impl Interface {
         self.mtu().map(|mtu| mtu.saturating_add(LINK_HEADER_BYTES))
     }
 
-    /// How many queues it has, if its driver says so (`ethtool -l`).
+    /// How many queues it has, if its driver says so (`ethtool -l`): of the direction that has more.
     pub fn queues(&self) -> Option<u32> {
-        sys::queues(any_socket().ok()?, &self.name).ok().filter(|queues| *queues > 0)
+        let queues = sys::queues(any_socket().ok()?, &self.name).ok()?;
+        Some(queues.receive.max(queues.send)).filter(|queues| *queues > 0)
+    }
+
+    /// How many queues it receives from, if its driver says so. See [`Interface`].
+    pub fn receive_queues(&self) -> Option<u32> {
+        let queues = sys::queues(any_socket().ok()?, &self.name).ok()?;
+        Some(queues.receive).filter(|queues| *queues > 0)
     }
 }
 

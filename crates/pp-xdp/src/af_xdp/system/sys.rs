@@ -111,10 +111,17 @@ pub(crate) fn mtu(socket: impl AsFd, name: &str) -> io::Result<u32> {
     Ok(unsafe { request.value.mtu }.unsigned_abs())
 }
 
-/// How many queues an interface has for packets in either direction, where its driver says so.
-pub(crate) fn queues(socket: impl AsFd, name: &str) -> io::Result<u32> {
+/// How many queues an interface has, where its driver says so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queues {
+    pub(crate) receive: u32,
+    pub(crate) send: u32,
+}
+
+/// How many queues an interface has, where its driver says so.
+pub(crate) fn queues(socket: impl AsFd, name: &str) -> io::Result<Queues> {
     let mut channels = Channels { command: GET_CHANNELS, ..Channels::default() };
     let mut request = Request::new(name, Value { data: &raw mut channels }).ok_or(io::ErrorKind::InvalidInput)?;
     request.call(socket, ETHTOOL)?;
-    Ok(channels.rx.max(channels.tx) + channels.combined)
+    Ok(Queues { receive: channels.rx + channels.combined, send: channels.tx + channels.combined })
 }
