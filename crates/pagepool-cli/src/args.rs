@@ -67,7 +67,8 @@ the program passes bytes on as they are. At both ends: ethtool -K IFACE tx off
 /dev/stdin and /dev/stdout are files like others, and a pipe is read to its end before the run begins; where packets go to standard output, the report goes to standard error.
 An output has its name when it is complete. Until then it is .NAME.*.part beside it, which kill -9 can leave behind.
 
-Dropped are the packets that came in and did not go out: by the verdict, or because they fit no buffer.
+Dropped are the packets that came in and did not go out: by the verdict, because they fit no buffer,
+or because they have no whole Ethernet header and would go to an afxdp port.
 
 With --queues a packet's flow, its addresses and ports, says which queue it goes through; what has no addresses goes through the
 first. Packets of a flow keep their order, those of different flows may change places, in an output file as well.

@@ -189,6 +189,7 @@ pub(crate) fn to_report(run: &pp_netdev::Report, handles: &[PoolHandle<Host>]) -
         packets_out: traffic.packets_out,
         dropped: traffic.dropped,
         too_long: traffic.rx_length_errors,
+        too_short: 0,
         bytes: traffic.bytes_in,
         seconds: run.seconds,
         mpps: mpps(traffic.packets_in, run.seconds),

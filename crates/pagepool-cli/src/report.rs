@@ -9,12 +9,15 @@ pub(crate) struct Report {
     pub(crate) packets_in: u64,
     /// Packets the second device gave to the port.
     pub(crate) packets_out: u64,
-    /// Packets that came in and did not go out: dropped by verdict, or because they fit no buffer.
+    /// Packets that came in and did not go out: dropped by verdict, because they fit no buffer, or because they were too short
+    /// for an AF_XDP port.
     pub(crate) dropped: u64,
     /// Bytes of the packets that came in.
     pub(crate) bytes: u64,
     /// Of those dropped, the ones that fit no buffer.
     pub(crate) too_long: u64,
+    /// Of those dropped, the ones without a whole Ethernet header, which AF_XDP ports do not send.
+    pub(crate) too_short: u64,
     /// From the start of the threads to the end of the last one, completing the output included.
     pub(crate) seconds: f64,
     /// Millions of packets in, a second.

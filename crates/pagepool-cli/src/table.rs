@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use indicatif::HumanCount;
+use pp_xdp::af_xdp::MAX_CHUNK_BYTES;
 
 use crate::report::{KernelCounts, PhaseReport, PoolReport, PortReport, Report};
 
@@ -60,9 +61,18 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
             Some(split) => {
                 (format!("fragment of {split} bytes"), "a larger --split, and --page-size if they fit no page")
             }
+            // What comes from an interface or goes to one has its pages.
+            None if !report.ports.is_empty() && page >= MAX_CHUNK_BYTES as usize => (
+                format!("page of {page} bytes, the longest that afxdp ports have"),
+                "shorter packets, or the interface that they come from a lower MTU",
+            ),
             None => (format!("page of {page} bytes"), "--page-size"),
         };
         writeln!(out, "{} {packets} did not fit a {buffer}; give {option}", count(report.too_long))?;
+    }
+    if report.too_short > 0 {
+        let packets = if report.too_short == 1 { "packet has" } else { "packets have" };
+        writeln!(out, "{} {packets} no whole Ethernet header, and did not go out", count(report.too_short))?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::captures::{self, Fraction, Order};
 use common::{Files, check_laws, number};
 use pp_testbed::{Arp, Iperf, Path, Ping, Running, skip_without_rights};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -256,6 +257,50 @@ fn an_interface_with_ports_of_other_kinds() {
     let output = start(&path, &["--in", "gen", "--count", "5000", "--out", "afxdp:f1", "--json"]).wait(SOON).unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(sink.counts().unwrap().packets, 5010);
+}
+
+#[test]
+fn packets_too_short_or_too_long_for_an_interface_are_dropped() {
+    skip_without_rights!();
+    let (path, files) = (Path::builder().build().unwrap(), Files::new());
+    let frames: Vec<_> = [0, 1, 13, 14, 60].map(|len| captures::frame(0, 60)[..len].to_vec()).into();
+    files.with("short", &captures::pcap(Order::Little, Fraction::Micro, &frames));
+    let output = start(&path, &["--in", &files.port("short"), "--out", "afxdp:f1", "--json"]).wait(SOON).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    check_laws(&report);
+    assert_eq!(
+        (&report["packets_in"], &report["packets_out"], &report["too_short"]),
+        (&5.into(), &2.into(), &3.into())
+    );
+    for (input, said) in [
+        (files.port("short"), "3 packets have no whole Ethernet header, and did not go out"),
+        (
+            "gen:9000".to_owned(),
+            "9 packets did not fit a page of 4096 bytes, the longest that afxdp ports have; give shorter",
+        ),
+    ] {
+        let output = start(&path, &["--in", &input, "--count", "9", "--out", "afxdp:f1"]).wait(SOON).unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains(said), "{text}");
+    }
+}
+
+#[test]
+fn an_interface_that_was_renamed_is_told_from_the_one_of_its_name() {
+    skip_without_rights!();
+    let path = Path::builder().build().unwrap();
+    let mut running = start(&path, &BOTH);
+    let link = |words: &str| path.forwarder().run(&words.split(' ').collect::<Vec<_>>());
+    link("ip link set dev f1 down").unwrap();
+    running.until("`f1` is down; packets go on when it is up again: ip link set f1 up", SOON).unwrap();
+    link("ip link set dev f1 up").unwrap();
+    running.until("`f1` is up again", SOON).unwrap();
+    link("ip link set dev f1 name other").unwrap();
+    link("ip link set dev other down").unwrap();
+    running.until("`f1`, which is called something else by now, is down", SOON).unwrap();
+    running.interrupt().unwrap();
+    running.wait(SOON).unwrap();
 }
 
 #[test]

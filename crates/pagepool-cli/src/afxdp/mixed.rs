@@ -1,10 +1,11 @@
 //! An AF_XDP port with a port of another kind: a source or a sink of the software NIC.
 
+use std::io;
 use std::sync::Arc;
 
 use pp_netdev::afxdp::{AfxdpSink, AfxdpSource, PortState, Role, SoloReport, buffers_for};
 use pp_netdev::port::AfxdpName;
-use pp_netdev::{FrameSink, FrameSource};
+use pp_netdev::{Frame, FrameSink, FrameSource, StopFlag};
 
 use super::memory::Memories;
 use super::watch::say_not_quiet;
@@ -23,7 +24,21 @@ pub(crate) struct Source(AfxdpSource, PoolHandle<Host>);
 
 /// Frames to an interface.
 #[derive(Debug)]
-pub(crate) struct Sink(AfxdpSink, PoolHandle<Host>);
+pub(crate) struct Sink {
+    whole: WholeFrames,
+    handle: PoolHandle<Host>,
+}
+
+/// Frames that have an Ethernet header. The kernel takes no others, which a capture may have; they are dropped.
+#[derive(Debug)]
+struct WholeFrames {
+    sink: AfxdpSink,
+    /// Frames that were too short.
+    short: u64,
+}
+
+/// An Ethernet header.
+const HEADER_BYTES: usize = 14;
 
 fn open(args: &ForwardArgs, name: &AfxdpName, role: Role) -> Result<(AfxdpPort, PoolHandle<Host>), Failure> {
     super::check(args, name)?;
@@ -73,20 +88,49 @@ impl Sink {
     /// [`Failure`]; the interface is as it was then.
     pub(crate) fn open(args: &ForwardArgs, name: &AfxdpName) -> Result<Self, Failure> {
         let (port, handle) = open(args, name, Role::Sends)?;
-        Ok(Sink(AfxdpSink::new(port)?, handle))
+        Ok(Sink { whole: WholeFrames { sink: AfxdpSink::new(port)?, short: 0 }, handle })
     }
 
     pub(crate) fn frames(&mut self) -> &mut dyn FrameSink {
-        &mut self.0
+        &mut self.whole
     }
 
     pub(crate) fn state(&self) -> Arc<PortState> {
-        Arc::clone(self.0.state())
+        Arc::clone(self.whole.sink.state())
     }
 
     /// Closes it, and adds what it did.
     pub(crate) fn close_into(self, report: &mut Report) {
-        add(report, &self.0.close(), &self.1);
+        let WholeFrames { sink, short } = self.whole;
+        // The device gave them to the port, which is where they ended.
+        report.packets_out -= short.min(report.packets_out);
+        report.dropped += short;
+        report.too_short += short;
+        add(report, &sink.close(), &self.handle);
+    }
+}
+
+// === impl WholeFrames ===
+
+impl FrameSink for WholeFrames {
+    fn send_frame(&mut self, frame: Frame<'_>) -> io::Result<()> {
+        if frame.bytes.len() < HEADER_BYTES {
+            self.short += 1;
+            return Ok(());
+        }
+        self.sink.send_frame(frame)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.sink.finish()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+
+    fn stop_by(&mut self, stop: &StopFlag) {
+        self.sink.stop_by(stop);
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use pp_netdev::afxdp::PortState;
+use pp_xdp::af_xdp::{Interface, OpenError};
 
 /// Which interfaces are down, as far as that has been said.
 #[derive(Debug, Default)]
@@ -21,9 +22,7 @@ impl Interfaces {
             match (port.is_down(), said) {
                 (true, None) => {
                     self.down.push(name.to_owned());
-                    say(&format!(
-                        "`{name}` is down; packets go on when it is up again: ip link set {name} up, Ctrl-C to end"
-                    ));
+                    say(&down(name));
                 }
                 (false, Some(at)) => {
                     self.down.swap_remove(at);
@@ -32,6 +31,17 @@ impl Interfaces {
                 _ => {}
             }
         }
+    }
+}
+
+/// What to do about an interface that was opened under that name, and is down.
+fn down(name: &str) -> String {
+    match Interface::by_name(name) {
+        Err(OpenError::NoInterface { .. }) => format!(
+            "`{name}`, which is called something else by now, is down; packets go on when it is up again: `ip link` lists it, \
+             Ctrl-C to end"
+        ),
+        _ => format!("`{name}` is down; packets go on when it is up again: ip link set {name} up, Ctrl-C to end"),
     }
 }
 

@@ -80,9 +80,10 @@ pub fn check_laws(report: &Value) {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     assert_eq!(
         keys(report),
-        "bytes copied_bytes dropped mpps packets_in packets_out phases pools ports seconds too_long"
+        "bytes copied_bytes dropped mpps packets_in packets_out phases pools ports seconds too_long too_short"
     );
     assert_eq!(number(&report["packets_in"]), number(&report["packets_out"]) + number(&report["dropped"]));
+    assert!(number(&report["dropped"]) >= number(&report["too_long"]) + number(&report["too_short"]));
     assert!(report["seconds"].as_f64().unwrap() > 0.0);
     assert!(report["mpps"].as_f64().unwrap() >= 0.0);
     let phases = report["phases"].as_array().unwrap();
