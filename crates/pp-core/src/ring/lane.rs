@@ -12,9 +12,13 @@ pub(super) const LINE: usize = 8;
 /// Where contexts remember their lane, a power of two: more than there are lanes, so that those of one home can part.
 pub(super) const SEATS: usize = 32;
 
-/// The bits of a cursor that say where: no ring has more slots. The bits above are the mark.
+/// The bits of a cursor that say where: no ring has more slots. The bits above are the mark's.
 const AT: usize = crate::builder::MAX_RING - 1;
-const _: () = assert!(crate::builder::MAX_RING.is_power_of_two());
+
+/// Bytes of stack that are taken for one context: more than a thread goes up and down between two puts, so that it rarely looks like two, and
+/// less than most stacks have, so that two rarely look like one.
+const SPAN: usize = 256 << 10;
+const _: () = assert!(crate::builder::MAX_RING.is_power_of_two() && SPAN >= crate::builder::MAX_RING);
 
 /// A producer, as far as it can be told from others: by the stack that it runs on. Two contexts that look the same share a lane.
 #[derive(Clone, Copy, Debug)]
@@ -27,10 +31,10 @@ impl Context {
         Context(stack())
     }
 
-    /// The stack's 16 KiB, above the position in a cursor. 0 is nobody's, except in models, where all contexts look the same.
+    /// Which [`SPAN`] the stack is in, above the position in a cursor. 0 is nobody's, except in models, where all contexts look the same.
     #[inline(always)]
     fn mark(self) -> usize {
-        self.0 & !AT
+        self.0 & !(SPAN - 1)
     }
 
     /// Neighbouring threads, whose stacks are some 2 MiB apart, have neighbouring seats; stacks of 64 KiB likewise. Any number:
