@@ -1,7 +1,13 @@
 //! ping(8) as a check.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, ipproto, recv, socket_with};
 
 use crate::error::Error;
 use crate::namespace::Namespace;
@@ -45,11 +51,8 @@ impl Default for Ping {
 }
 
 impl Ping {
-    /// How long the last reply is waited for.
+    /// How long the replies are waited for after the last request.
     const PATIENCE: Duration = Duration::from_secs(2);
-
-    /// How often the question is put, as long as some replies are missing.
-    const ATTEMPTS: u32 = 3;
 
     /// Five requests with 56 bytes of payload.
     pub fn new() -> Self {
@@ -86,44 +89,91 @@ impl Ping {
         let (count, payload, interval) =
             (self.count.to_string(), self.payload.to_string(), self.interval.as_secs_f64());
         let limit = self.interval * self.count + Self::PATIENCE;
-        // Not by its own deadline, under which it sends more requests for those that were lost.
+        // Not by its own deadline, under which it sends more requests for those that were lost. And not by its own count of replies: it waits
+        // for the last one no longer than for an interval or two of the round trips before, which is too short on a busy machine.
         let (interval, patience) = (format!("{interval:.4}"), Self::PATIENCE.as_secs().to_string());
-        let to = to.to_string();
-        let line =
-            ["ping", "-n", "-q", "-M", "do", "-c", &count, "-s", &payload, "-i", &interval, "-W", &patience, &to];
-        let mut asked = 1;
-        loop {
-            let ping = from.spawn(&line)?;
-            let shown = ping.line().to_owned();
-            let answer = ping.success(limit + Self::PATIENCE)?;
-            let replies = replies(&answer).ok_or(Error::Answer { line: shown, what: "count of packets", answer })?;
-            // On a busy machine `ping` leaves out a reply now and then that its interface has counted; so it is asked again before one is
-            // taken for lost. That none is, is a matter of counters on the way.
-            if replies.received == replies.sent || asked == Self::ATTEMPTS {
-                return Ok(replies);
+        let mut ears = Ears::open(from, to)?;
+        let line = ["ping", "-n", "-q", "-M", "do", "-c", &count, "-s", &payload, "-i", &interval, "-W", &patience];
+        let mut ping = from.spawn(&[&line[..], &[&to.to_string()]].concat())?;
+        let (start, mut ended) = (Instant::now(), None::<Instant>);
+        while ears.heard.len() < self.count as usize && start.elapsed() < 2 * limit {
+            ears.listen()?;
+            match ended {
+                Some(at) if at.elapsed() >= Self::PATIENCE => break,
+                None if !ping.is_running() => ended = Some(Instant::now()),
+                _ => {}
             }
-            asked += 1;
+        }
+        let received = ears.heard.len() as u32;
+        let answer = ping.success(limit);
+        if received == 0 {
+            answer?;
+        }
+        Ok(Replies { sent: self.count, received })
+    }
+}
+
+/// Hears the replies of one host as they come to a namespace, whoever asked.
+struct Ears {
+    socket: OwnedFd,
+    of: Ipv4Addr,
+    /// The numbers of the requests that were answered.
+    heard: BTreeSet<u16>,
+}
+
+impl Ears {
+    fn open(namespace: &Namespace, of: Ipv4Addr) -> Result<Self, Error> {
+        let raw = || {
+            let socket = socket_with(AddressFamily::INET, SocketType::RAW, SocketFlags::CLOEXEC, Some(ipproto::ICMP))?;
+            sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_millis(20)))?;
+            Ok::<_, Errno>(socket)
+        };
+        let socket = namespace.enter(raw)?.map_err(Error::system("a raw socket for replies"))?;
+        Ok(Ears { socket, of, heard: BTreeSet::new() })
+    }
+
+    /// Takes what has come, or waits a moment.
+    fn listen(&mut self) -> Result<(), Error> {
+        let mut packet = [0; 64];
+        match recv(&self.socket, &mut packet[..], RecvFlags::empty()) {
+            Ok((got, _)) => {
+                self.heard.extend(answered(&packet[..got.min(packet.len())], self.of));
+                Ok(())
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            Err(error) => Err(Error::system("hearing replies")(error)),
         }
     }
 }
 
-/// "20 packets transmitted, 19 received, ..."
-fn replies(answer: &str) -> Option<Replies> {
-    let line = answer.lines().find(|line| line.contains("packets transmitted"))?;
-    let before = |word: &str| line.split(", ").find(|part| part.contains(word))?.split(' ').next()?.parse().ok();
-    Some(Replies { sent: before("packets transmitted")?, received: before("received")? })
+/// The number of the request that a packet of this host answers.
+fn answered(packet: &[u8], of: Ipv4Addr) -> Option<u16> {
+    const ECHO_REPLY: u8 = 0;
+    if packet.get(12..16)? != of.octets() {
+        return None;
+    }
+    let icmp = packet.get(usize::from(packet.first()? & 15) * 4..)?;
+    let number = u16::from_be_bytes(icmp.get(6..8)?.try_into().ok()?);
+    (*icmp.first()? == ECHO_REPLY).then_some(number)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Replies, replies};
+    use super::answered;
 
     #[test]
     fn answers_are_understood() {
-        let answer = "PING 10.77.0.2\n\n--- ping statistics ---\n20 packets transmitted, 19 received, 5% packet loss, time 19ms\n";
-        assert_eq!(replies(answer), Some(Replies { sent: 20, received: 19 }));
-        let answer = "3 packets transmitted, 2 received, +1 duplicates, 33% packet loss, time 19ms\n";
-        assert_eq!(replies(answer), Some(Replies { sent: 3, received: 2 }));
-        assert_eq!(replies("ping: unknown host"), None);
+        let mut packet = [0; 40];
+        packet[0] = 0x46; // one word of options
+        packet[12..16].copy_from_slice(&[10, 77, 0, 2]);
+        packet[24 + 6..24 + 8].copy_from_slice(&[1, 2]);
+        let of = [10, 77, 0, 2].into();
+        assert_eq!(answered(&packet, of), Some(258));
+        assert_eq!(
+            (answered(&packet, [10, 77, 0, 1].into()), answered(&packet[..30], of), answered(&[], of)),
+            (None, None, None)
+        );
+        packet[24] = 8; // a request
+        assert_eq!(answered(&packet, of), None);
     }
 }
