@@ -4,12 +4,13 @@ use std::io::{self, Write};
 use std::num::NonZeroU16;
 
 use pp_netdev::port::{AfxdpName, InPort, OutPort};
+use pp_xdp::ETH_HLEN;
 use pp_xdp::af_xdp::Interface;
 
 use crate::args::{ForwardArgs, Queues};
 
-/// An Ethernet header, which the MTU does not count.
-const HEADER_BYTES: u64 = 14;
+/// What the MTU does not count.
+const HEADER_BYTES: u64 = ETH_HLEN as u64;
 /// A VLAN tag, which the kernel lets pass beside it.
 const TAG_BYTES: u64 = 4;
 

@@ -12,7 +12,7 @@ use super::lane::{Lane, Outcome, Shared};
 use super::limit::Limit;
 use super::port::AfxdpPort;
 use super::report::{AfxdpProgress, AfxdpReport, PoolProgress, PortReport};
-use super::side::{Memory, Side, posted, sent_out};
+use super::side::{Memory, Side};
 use crate::forward::watch::{StopOnExit, Watch};
 use crate::forward::{ForwardConfig, ForwardError, Phase, PoolReport, Report, Traffic};
 use crate::program::Program;
@@ -272,7 +272,7 @@ impl Seen {
     }
 
     fn update(&self, progress: &mut PoolProgress) {
-        progress.kernel_held = posted(&self.received_by) + sent_out(&self.sent_by);
+        progress.kernel_held = self.received_by.posted() + self.sent_by.outstanding();
         progress.stats = self.handle.stats();
     }
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pp_core::sync::Counter;
 use pp_core::{GivenBack, Host, PagePool};
-use pp_xdp::af_xdp::{QueueCounters, SendError, WakeError, XskQueue};
+use pp_xdp::af_xdp::{SendError, WakeError, XskQueue};
 use pp_xdp::{Packet, return_buff};
 
 use super::state::PortState;
@@ -77,12 +76,12 @@ impl Side {
 
     /// Chunks that were sent and have not come back.
     pub(super) fn outstanding(&self) -> usize {
-        sent_out(self.queue.counters())
+        self.queue.counters().outstanding()
     }
 
     /// Chunks that lie in the fill ring, or are with packets in the receive ring.
     pub(super) fn posted(&self) -> usize {
-        posted(self.queue.counters())
+        self.queue.counters().posted()
     }
 
     /// Has the kernel look at what was sent; not too often where the interface is down.
@@ -150,25 +149,6 @@ impl Side {
     pub(super) fn is_hungry(&self) -> bool {
         self.posted() < BURST
     }
-}
-
-/// Chunks that a queue's fill and receive rings have, for any thread.
-pub(super) fn posted(counters: &QueueCounters) -> usize {
-    away(&counters.given, &counters.received)
-}
-
-/// Chunks that a queue's transmit and completion rings have, for any thread.
-pub(super) fn sent_out(counters: &QueueCounters) -> usize {
-    away(&counters.sent, &counters.completed)
-}
-
-/// How many went `out` and did not come `back`, of counts that wrap around. To another thread than the one that counts it may look as if more
-/// came back than went out: then it is none.
-fn away(out: &Counter, back: &Counter) -> usize {
-    // This order, so that what happens in between rather counts as away. No processor is bound to it.
-    let back = back.get();
-    let away = out.get().wrapping_sub(back);
-    if away > usize::MAX / 2 { 0 } else { away }
 }
 
 /// Takes up to `budget` packets in, and sends those on that the program lets pass: their pages move, or if `to` is in other
@@ -262,21 +242,4 @@ fn send(
     }
     // Dropped here, a packet that was given back goes home.
     Ok(sent.is_ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_seems_to_have_come_back_before_it_went_is_not_away() {
-        let counters = QueueCounters::default();
-        for (out, back, away) in [(0, 0, 0), (7, 3, 4), (3, 7, 0), (0, usize::MAX, 1), (usize::MAX, 0, 0)] {
-            counters.given.set(out);
-            counters.received.set(back);
-            counters.sent.set(out);
-            counters.completed.set(back);
-            assert_eq!((posted(&counters), sent_out(&counters)), (away, away), "{back} of {out}");
-        }
-    }
 }

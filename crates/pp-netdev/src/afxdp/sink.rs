@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pp_xdp::ETH_HLEN;
 use pp_xdp::af_xdp::SendError;
 
 use super::error::{LinkError, PortError};
@@ -23,7 +24,7 @@ const LAST_SENT: Duration = Duration::from_millis(500);
 /// A network interface that frames go out to, each copied into a page.
 ///
 /// Frames go out by bursts, at the latest with [`flush`](FrameSink::flush). Where the ring is full it waits, and for an interface that is down,
-/// until the run is stopped. It does not wait for pages that can't come: its pool has to have some.
+/// until the run is stopped. Frames without a whole Ethernet header are dropped and counted. It does not wait for pages that can't come: its pool has to have some.
 ///
 /// # Examples
 ///
@@ -45,6 +46,7 @@ pub struct AfxdpSink {
     stop: StopFlag,
     /// Frames in the ring that the kernel has not been shown.
     kept: usize,
+    too_short: u64,
 }
 
 // === impl AfxdpSink ===
@@ -56,7 +58,7 @@ impl AfxdpSink {
     ///
     /// [`PortError::OneQueue`] if it has more.
     pub fn new(port: AfxdpPort) -> Result<Self, PortError> {
-        Ok(AfxdpSink { solo: Solo::new(port)?, stop: StopFlag::new(), kept: 0 })
+        Ok(AfxdpSink { solo: Solo::new(port)?, stop: StopFlag::new(), kept: 0, too_short: 0 })
     }
 
     /// How the interface is. See [`AfxdpSink`].
@@ -67,7 +69,7 @@ impl AfxdpSink {
     /// Closes it, and says what it did.
     pub fn close(self) -> SoloReport {
         let copied = self.solo.side.queue.counters().copied_bytes.get();
-        self.solo.close(copied as u64)
+        SoloReport { too_short: self.too_short, ..self.solo.close(copied as u64) }
     }
 
     /// Shows the kernel what there is, and takes back what is done.
@@ -144,6 +146,11 @@ impl AfxdpSink {
 
 impl FrameSink for AfxdpSink {
     fn send_frame(&mut self, frame: Frame<'_>) -> io::Result<()> {
+        // The kernel takes none of these, which a capture may have.
+        if frame.bytes.len() < ETH_HLEN {
+            self.too_short += 1;
+            return Ok(());
+        }
         Ok(self.send(frame.bytes)?)
     }
 

@@ -24,6 +24,8 @@ pub struct SoloReport {
     pub pool: PoolReport,
     /// Bytes that were copied out of its pages, or into them.
     pub copied_bytes: u64,
+    /// Frames that were too short for an Ethernet header, and did not go out.
+    pub too_short: u64,
     /// Whether the kernel has given the queue up. What it holds of one that it has not is counted as lost, and comes back later.
     pub is_quiet: bool,
 }
@@ -71,6 +73,6 @@ impl Solo {
         let end = Instant::now() + QUIET_LIMIT;
         let is_quiet = queue.close().wait(end.saturating_duration_since(Instant::now())).is_ok();
         pool.lost = kept.stats().in_use();
-        SoloReport { port, pool, copied_bytes, is_quiet }
+        SoloReport { port, pool, copied_bytes, too_short: 0, is_quiet }
     }
 }
