@@ -1,41 +1,59 @@
 //! A bag: what one [`Returner`](crate::Returner) has returned and the consumer has not taken yet.
 //!
-//! Single producer, single consumer. A batch costs its plain stores and one read-modify-write on the tail, which also
-//! finds the seal. The consumer takes from it whenever it refills, so there is nothing to flush and a
-//! sleeping returner strands nothing.
+//! Single producer, single consumer. A put is plain stores, the last of which publishes, and a look whether the bag is closed.
+//! The consumer takes from it whenever it refills, so there is nothing to flush and a sleeping producer strands nothing.
+//!
+//! Closing needs the two sides to see each other: the closer says that the bag is closed and then looks what is in it, the producer
+//! puts something in and then looks whether it is closed. An [`AsymmetricFence`] between the two steps of each has at least one of them
+//! see the other's first step; the closer, who comes once, pays for both where the system lets it. From then on what lies in the bag is
+//! for whoever claims it, one page at a time, and both try.
+//!
+//! No memory safety rests on the fence: were it broken, a page put at the moment of the close would lie in the bag until the producer's
+//! next put, or its end.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::mem::ManuallyDrop;
 
 use crate::ring::{CacheLine, Step};
-use crate::sync::{AtomicU8, AtomicUsize, Clock, Counter, Mutant, Ordering, UnsafeCell, mutant};
+use crate::sync::{
+    AsymmetricFence, AtomicU8, AtomicUsize, Clock, Counter, Mutant, Ordering, UnsafeCell, fence, mutant,
+};
 
-/// Closed for good; the lowest bit of the tail. Positions count in twos above it, so that wrapping never meets it.
-const SEALED: usize = 1;
-const ONE: usize = 2;
+/// What `end` says of a bag that is not closed.
+const OPEN: usize = 0;
 
 pub(crate) struct Bag {
     places: Box<[UnsafeCell<usize>]>,
     /// | state | meaning |
     /// |---|---|
-    /// | 2n | n pages were ever published |
-    /// | 2n + 1 | the same, and the pool is closed: what a publish adds from now on stays the producer's |
-    tail: CacheLine<AtomicUsize>,
-    /// How many the consumer ever took, in twos. Written by the consumer, read by the producer for room.
-    head: CacheLine<AtomicUsize>,
-    /// The consumer looks at the head and changes it then.
-    clock: Clock,
-    /// Where the tail stood when the consumer closed. The consumer's own note.
-    sealed_at: Counter,
+    /// | `OPEN` | what is published is the consumer's |
+    /// | 2n + 1 | closed, and the first n pages ever published are taken: the next is for whoever makes this 2n + 3 |
+    end: AtomicUsize,
     /// | state | meaning |
     /// |---|---|
     /// | 0 | free for a new Returner |
     /// | 1 | some Returner's |
     owner: AtomicU8,
+    /// | state | meaning |
+    /// |---|---|
+    /// | n | n pages were ever published. Written by the producer alone |
+    tail: CacheLine<AtomicUsize>,
+    taken: CacheLine<Taken>,
+    /// The consumer looks at the head and changes it then.
+    clock: Clock,
 }
 
-// SAFETY: a place is written by the producer while it lies outside head..tail, and emptied by the consumer while it
-// lies inside; tail (Release, Acquire) and head (Release, Acquire) hand it over each way.
+/// The consumer's.
+struct Taken {
+    /// How many the consumer ever took. Written by the consumer, read by the producer for room. Stands still once the bag is closed.
+    head: AtomicUsize,
+    /// The tail as the consumer last saw it: as long as that is enough, it leaves the producer's line alone.
+    tail_seen: Counter,
+}
+
+// SAFETY: a place is written by the producer while it lies outside head..tail, and read by the consumer while it lies inside; tail
+// (Release, Acquire) and head (Release, Acquire) hand it over each way. Once closed, the head stands still, and both only read.
 unsafe impl Send for Bag {}
 // SAFETY: as above; that there is one producer is `claim`'s work, that there is one consumer is `PagePool`'s.
 unsafe impl Sync for Bag {}
@@ -44,7 +62,26 @@ unsafe impl Sync for Bag {}
 #[derive(Debug)]
 pub(crate) struct BagWriter {
     tail: usize,
-    head: usize,
+    /// The tail at which there is no room, as far as it knows.
+    full: usize,
+    fence: AsymmetricFence,
+}
+
+/// Whether the consumer still takes from a bag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a producer must empty a closed bag"]
+pub(crate) enum State {
+    Open,
+    /// What lies in it is for whoever claims it.
+    Closed,
+}
+
+/// Always some: there are a power of two of places.
+#[inline(always)]
+fn place(places: &[UnsafeCell<usize>], position: usize) -> Option<&UnsafeCell<usize>> {
+    let place = places.get(position & places.len().wrapping_sub(1));
+    debug_assert!(place.is_some(), "a bag without places");
+    place
 }
 
 impl Bag {
@@ -56,113 +93,114 @@ impl Bag {
         places.resize_with(capacity, || UnsafeCell::new(0));
         Some(Bag {
             places: places.into_boxed_slice(),
-            tail: CacheLine(AtomicUsize::new(0)),
-            head: CacheLine(AtomicUsize::new(0)),
-            clock: Clock::new(),
-            sealed_at: Counter::new(0),
+            end: AtomicUsize::new(OPEN),
             owner: AtomicU8::new(0),
+            tail: CacheLine(AtomicUsize::new(0)),
+            taken: CacheLine(Taken { head: AtomicUsize::new(0), tail_seen: Counter::new(0) }),
+            clock: Clock::new(),
         })
     }
 
-    /// Makes the caller the one producer, if there is none.
-    pub(crate) fn claim(&self) -> Option<BagWriter> {
-        // Acquire pairs with the Release in `disown`: the next producer goes on where the last one stopped.
+    /// Makes the caller the one producer, if there is none. `fence` is the closer's as well.
+    pub(crate) fn claim(&self, fence: AsymmetricFence) -> Option<BagWriter> {
+        // Acquire pairs with the fence in `state_at_last`, before `disown`: the next producer goes on where the last one stopped.
         self.owner.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        Some(BagWriter {
-            tail: self.tail.0.load(Ordering::Relaxed) & !SEALED,
-            head: self.head.0.load(Ordering::Acquire),
-        })
+        let (tail, head) = (self.tail.0.load(Ordering::Relaxed), self.taken.0.head.load(Ordering::Acquire));
+        Some(BagWriter { tail, full: head.wrapping_add(self.places.len()), fence })
     }
 
-    /// Ends the producer's time. What lies in the bag stays for the consumer.
+    /// The producer's last look: it must empty a closed bag, with [`Bag::claim_closed`]. What lies in an open one stays for the consumer.
+    pub(crate) fn state_at_last(&self) -> State {
+        // SeqCst pairs with the closer's `heavy`, without any help of the system: the producer has time here. And releases what it did to
+        // the next producer, by `disown`.
+        if !mutant(Mutant::NoFenceAtLast) {
+            fence(Ordering::SeqCst);
+        }
+        if self.is_closed() { State::Closed } else { State::Open }
+    }
+
+    /// Leaves the bag to the next producer, after the last look.
     pub(crate) fn disown(&self) {
-        // Release pairs with the Acquire in `claim`.
-        let release = if mutant(Mutant::RelaxedDisown) { Ordering::Relaxed } else { Ordering::Release };
-        self.owner.store(0, release);
-    }
-
-    /// Always some: there are a power of two of places.
-    #[inline(always)]
-    fn place(places: &[UnsafeCell<usize>], position: usize) -> Option<&UnsafeCell<usize>> {
-        let place = places.get((position / ONE) & places.len().wrapping_sub(1));
-        debug_assert!(place.is_some(), "a bag without places");
-        place
+        // Relaxed: the fence in `state_at_last` stands before it, and pairs with the Acquire in `claim`.
+        self.owner.store(0, Ordering::Relaxed);
     }
 
     /// The `count` places from `position` on, which are no more than there are: in two pieces where they wrap around.
     #[inline(always)]
     fn run(&self, position: usize, count: usize) -> [&[UnsafeCell<usize>]; 2] {
         let places = &*self.places;
-        let start = (position / ONE) & places.len().wrapping_sub(1);
+        let start = position & places.len().wrapping_sub(1);
         let first = count.min(places.len().saturating_sub(start));
         let piece = |start: usize, len: usize| places.get(start..start.wrapping_add(len)).unwrap_or_default();
         [piece(start, first), piece(0, count - first)]
     }
 
-    /// How many more fit, as far as the producer can see.
+    /// Makes what lies before `tail` the consumer's, and says whether the bag is closed: then the producer must empty it, with
+    /// [`Bag::claim_closed`]. For the producer.
     #[inline(always)]
-    fn room(&self, writer: &mut BagWriter, wanted: usize) -> usize {
-        let room = |writer: &BagWriter| self.places.len() - writer.tail.wrapping_sub(writer.head) / ONE;
-        if room(writer) < wanted {
-            // Acquire pairs with the Release in `Commit`: the consumer has read the places it freed.
-            self.clock.tick();
-            writer.head = self.head.0.load(Ordering::Acquire);
-        }
-        room(writer)
-    }
-
-    /// Makes what lies in the next `count` places the consumer's, and says whether it is: not so once the bag is sealed. For the
-    /// producer.
-    #[inline(always)]
-    fn advance(&self, writer: &mut BagWriter, count: usize) -> bool {
-        // Release pairs with the Acquire in `take` and `seal`: the places and the pages behind them.
+    fn advance(&self, writer: &mut BagWriter, tail: usize) -> State {
+        writer.tail = tail;
+        // Release pairs with the Acquire in `take` and `claim_closed`: the places and the pages behind them.
         let release = if mutant(Mutant::RelaxedBagTail) { Ordering::Relaxed } else { Ordering::Release };
-        let before = self.tail.0.fetch_add(count * ONE, release);
-        writer.tail = writer.tail.wrapping_add(count * ONE);
-        // Sealed before: the consumer never looks again, so all of them are still ours.
-        before & SEALED == 0
+        self.clock.tick();
+        self.tail.0.store(tail, release);
+        // Pairs with `heavy` in the close: if the closer did not see this tail, we see its end.
+        writer.fence.light();
+        if self.is_closed() && !mutant(Mutant::BagWithoutSeal) { State::Closed } else { State::Open }
     }
 
-    /// Publishes one value and says whether that went: not when sealed or full. For the producer.
-    ///
-    /// What is published is gone: the producer may touch it no more.
+    /// Publishes one value, and says whether the bag is closed; `None`: there is no room, and it still is the caller's. For the producer.
     #[inline(always)]
-    pub(crate) fn publish_one(&self, writer: &mut BagWriter, value: usize) -> bool {
-        if self.room(writer, 1) == 0 {
-            return false;
+    pub(crate) fn publish_one(&self, writer: &mut BagWriter, value: usize) -> Option<State> {
+        if !self.put_in(&self.places, writer.tail, &mut writer.full, value) {
+            return None;
         }
-        let Some(place) = Bag::place(&self.places, writer.tail) else { return false };
-        // SAFETY: outside head..tail, so it is the producer's.
-        place.with_mut(|place| unsafe { *place = value });
-        self.advance(writer, 1)
+        Some(self.advance(writer, writer.tail.wrapping_add(1)))
     }
 
-    /// Publishes as many of `values` as fit and says how many; 0 when sealed or full. For the producer.
-    ///
-    /// Everything published is gone: the producer may touch it no more.
-    #[inline]
-    pub(crate) fn publish(&self, writer: &mut BagWriter, mut values: impl ExactSizeIterator<Item = usize>) -> usize {
-        let count = values.len().min(self.room(writer, values.len()));
-        if count == 0 {
-            return 0;
-        }
-        for places in self.run(writer.tail, count) {
-            for (place, value) in places.iter().zip(&mut values) {
-                // SAFETY: outside head..tail, so it is the producer's.
-                place.with_mut(|place| unsafe { *place = value });
+    /// Opens the bag for values that are published together. For the producer.
+    #[inline(always)]
+    pub(crate) fn open<'a>(&'a self, writer: &'a mut BagWriter) -> OpenBag<'a> {
+        OpenBag { places: &self.places, next: writer.tail, full: writer.full, bag: self, writer }
+    }
+
+    /// Puts a value in at `at`, not published yet, unless that is `full` and stays so at a second look.
+    #[inline(always)]
+    fn put_in(&self, places: &[UnsafeCell<usize>], at: usize, full: &mut usize, value: usize) -> bool {
+        if at == *full {
+            *full = self.head_now().wrapping_add(places.len());
+            if at == *full {
+                return false;
             }
         }
-        if self.advance(writer, count) { count } else { 0 }
+        let Some(place) = place(places, at) else { return false };
+        // SAFETY: outside head..tail, so it is the producer's.
+        place.with_mut(|place| unsafe { *place = value });
+        true
     }
 
-    /// Takes up to `want`, handing each to `accept` until that says stop. For the consumer.
+    /// How far the consumer is. For the producer, when it knows of no room.
+    #[cold]
+    fn head_now(&self) -> usize {
+        self.clock.tick();
+        // Acquire pairs with the Release in `Commit`: the consumer has read the places it freed.
+        self.taken.0.head.load(Ordering::Acquire)
+    }
+
+    /// Takes up to `want`, handing each to `accept` until that says stop. For the consumer, before it closed.
     #[inline]
     pub(crate) fn take(&self, want: usize, mut accept: impl FnMut(usize) -> Step) -> usize {
-        // Acquire pairs with the Release in `publish`.
-        let tail = self.tail.0.load(Ordering::Acquire) & !SEALED;
         self.clock.tick();
-        let head = self.head.0.load(Ordering::Relaxed);
-        let count = want.min(tail.wrapping_sub(head) / ONE);
+        let Taken { head, tail_seen } = &self.taken.0;
+        let head = head.load(Ordering::Relaxed);
+        let mut known = tail_seen.get().wrapping_sub(head);
+        if known < want {
+            // Acquire pairs with the Release in `advance`.
+            let tail = self.tail.0.load(Ordering::Acquire);
+            tail_seen.set(tail);
+            known = tail.wrapping_sub(head);
+        }
+        let count = want.min(known);
         if count == 0 {
             return 0;
         }
@@ -170,11 +208,9 @@ impl Bag {
         let mut taken = 0;
         'taking: for places in self.run(head, count) {
             for place in places {
-                // Written as well, so that the line is wholly ours when the producer wants it back: taking a line over is cheaper than
-                // ending its sharing, which the producer's next read-modify-write would have to wait for.
                 // SAFETY: inside head..tail, so it is the consumer's.
-                let value = place.with_mut(|place| unsafe { core::mem::replace(&mut *place, 0) });
-                at.head = at.head.wrapping_add(ONE);
+                let value = place.with(|place| unsafe { *place });
+                at.head = at.head.wrapping_add(1);
                 taken += 1;
                 if accept(value) == Step::Stop {
                     break 'taking;
@@ -184,32 +220,45 @@ impl Bag {
         taken
     }
 
-    /// Closes the bag and hands over what was in it. May be called again after `f` panicked. For the consumer.
-    pub(crate) fn seal(&self, mut f: impl FnMut(usize)) {
-        // Acquire pairs with the Release in `publish`.
-        let before = if mutant(Mutant::BagWithoutSeal) {
-            self.tail.0.load(Ordering::Acquire)
-        } else {
-            self.tail.0.fetch_or(SEALED, Ordering::Acquire)
-        };
-        if before & SEALED == 0 {
-            self.sealed_at.set(before);
-        }
-        if mutant(Mutant::BagForgotten) {
-            return;
-        }
-        let mut at = Commit { bag: self, head: self.head.0.load(Ordering::Relaxed) };
-        while at.head != self.sealed_at.get() {
-            let Some(value) = Bag::read(&self.places, at.head) else { break };
-            at.head = at.head.wrapping_add(ONE);
-            f(value);
+    /// Closes the bag: what lies in it and what comes later is for whoever claims it. May be called again. For the consumer, whose
+    /// `heavy` must follow, and then its claims.
+    pub(crate) fn close(&self) {
+        if !self.is_closed() {
+            let head = self.taken.0.head.load(Ordering::Relaxed);
+            self.clock.tick();
+            // Relaxed: whoever sees it looks at the tail next, which says for itself what it needs.
+            self.end.store(head.wrapping_mul(2) | 1, Ordering::Relaxed);
         }
     }
 
     #[inline(always)]
-    fn read(places: &[UnsafeCell<usize>], position: usize) -> Option<usize> {
-        // SAFETY: called by the consumer for a position inside head..tail, which is the consumer's to read.
-        Bag::place(places, position).map(|place| place.with(|place| unsafe { *place }))
+    fn is_closed(&self) -> bool {
+        self.clock.tick();
+        // Relaxed: only a hint to call `claim_closed`, which looks again.
+        self.end.load(Ordering::Relaxed) != OPEN
+    }
+
+    /// The next page of a closed bag, for the caller alone. For the closer and for the producer, at the same time.
+    #[cold]
+    pub(crate) fn claim_closed(&self) -> Option<usize> {
+        let release = if mutant(Mutant::RelaxedBagEnd) { Ordering::Relaxed } else { Ordering::Release };
+        self.clock.tick();
+        // Acquire pairs with the Release below: a claim of the producer's comes with its tail, so that the end is never past the tail.
+        let mut end = self.end.load(Ordering::Acquire);
+        loop {
+            // Acquire pairs with the Release in `advance`.
+            let tail = self.tail.0.load(Ordering::Acquire);
+            if end == OPEN || end == tail.wrapping_mul(2) | 1 {
+                return None;
+            }
+            // SAFETY: inside head..tail, and no longer written: the head stands still, and the producer writes outside.
+            let value = place(&self.places, end / 2)?.with(|place| unsafe { *place });
+            self.clock.tick();
+            match self.end.compare_exchange(end, end.wrapping_add(2), release, Ordering::Acquire) {
+                Ok(_) => return Some(value),
+                Err(now) => end = now,
+            }
+        }
     }
 
     /// How many lie in it, exact when nobody is inside a call; 0 once closed.
@@ -217,9 +266,54 @@ impl Bag {
         // Acquire pairs with the Release in `Commit`: the tail is then no older than the one that the consumer took up to.
         // It may be newer, by more than fit at a time.
         let acquire = if mutant(Mutant::RelaxedBagLen) { Ordering::Relaxed } else { Ordering::Acquire };
-        let head = self.head.0.load(acquire);
+        let head = self.taken.0.head.load(acquire);
         let tail = self.tail.0.load(Ordering::Relaxed);
-        if tail & SEALED != 0 { 0 } else { (tail.wrapping_sub(head) / ONE).min(self.places.len()) }
+        if self.is_closed() { 0 } else { tail.wrapping_sub(head).min(self.places.len()) }
+    }
+}
+
+/// A bag that its producer is putting values into, none of which is the consumer's yet. What was put in is published at the end, also when
+/// the producer panics before it.
+///
+/// None of its numbers is handed to code out of line: so they stay in registers.
+pub(crate) struct OpenBag<'a> {
+    places: &'a [UnsafeCell<usize>],
+    /// Where the next value goes.
+    next: usize,
+    full: usize,
+    bag: &'a Bag,
+    writer: &'a mut BagWriter,
+}
+
+impl OpenBag<'_> {
+    /// Puts one value in; `false` if there is no room.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, value: usize) -> bool {
+        let is_in = self.bag.put_in(self.places, self.next, &mut self.full, value);
+        self.next = self.next.wrapping_add(usize::from(is_in));
+        is_in
+    }
+
+    /// Publishes what was put in, and says whether the bag is closed. What is published is gone: the producer may touch it no more.
+    #[inline(always)]
+    pub(crate) fn publish(self) -> State {
+        ManuallyDrop::new(self).end()
+    }
+}
+
+impl OpenBag<'_> {
+    #[inline(always)]
+    fn end(&mut self) -> State {
+        self.writer.full = self.full;
+        self.bag.advance(self.writer, self.next)
+    }
+}
+
+impl Drop for OpenBag<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // A closed bag's producer comes by once more, at the latest at its own end.
+        let _ = self.end();
     }
 }
 
@@ -231,9 +325,9 @@ struct Commit<'a> {
 
 impl Drop for Commit<'_> {
     fn drop(&mut self) {
-        // Release pairs with the Acquire in `room` and `claim`: we have read what we free.
+        // Release pairs with the Acquire in `head_now` and `claim`: we have read what we free.
         let release = if mutant(Mutant::RelaxedBagHead) { Ordering::Relaxed } else { Ordering::Release };
         self.bag.clock.tick();
-        self.bag.head.0.store(self.head, release);
+        self.bag.taken.0.head.store(self.head, release);
     }
 }

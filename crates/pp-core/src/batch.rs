@@ -58,7 +58,7 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
     /// No pages.
     #[inline]
     pub const fn new() -> Self {
-        PageBatch { len: 0, places: [MaybeUninit::uninit(); N], _access: PhantomData }
+        PageBatch { places: [MaybeUninit::uninit(); N], len: 0, _access: PhantomData }
     }
 
     /// How many pages are in it.
@@ -100,6 +100,42 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
         self.len = rest;
         // SAFETY: below the old length, so a page of ours, which the new length forgets.
         Some(unsafe { Page::from_descriptor(place.assume_init()) })
+    }
+
+    /// The pages, the one that was added first first, to be looked at: their addresses for a device, say.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::{Home, PagePool, doc::Heap};
+    /// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 64))).build()?;
+    /// let batch = pool.alloc_batch::<16>();
+    /// let bytes: usize = batch.as_slice().iter().map(|page| page.len()).sum();
+    /// assert_eq!(bytes, 16 * 4096);
+    /// # Ok::<(), pp_core::BuildError>(())
+    /// ```
+    #[inline]
+    pub fn as_slice(&self) -> &[Page<A>] {
+        // SAFETY: as in `descriptors`; a page has the layout of the pointer that it wraps.
+        unsafe { core::slice::from_raw_parts(self.places.as_ptr().cast(), self.len) }
+    }
+
+    /// Takes all pages out, the one that was added first first. Those that are left when the iterator is dropped are put in bulk.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::{Home, PageBatch, PagePool, doc::Heap};
+    /// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 64))).build()?;
+    /// let mut batch: PageBatch<16> = pool.alloc_batch();
+    /// let held: Vec<_> = batch.drain().take(10).collect();
+    /// assert!(batch.is_empty());
+    /// assert_eq!((held.len(), pool.stats().in_ring), (10, 6));
+    /// # Ok::<(), pp_core::BuildError>(())
+    /// ```
+    #[inline]
+    pub fn drain(&mut self) -> Drain<'_, A> {
+        Drain { rest: self.take().iter(), _access: PhantomData }
     }
 
     /// Puts pages of one pool next to each other and says of how many pools they are, pages that do not recycle left out: so
@@ -205,5 +241,45 @@ impl<const N: usize, A: Access> ExactSizeIterator for PageBatch<N, A> {
 impl<const N: usize, A: Access> core::fmt::Debug for PageBatch<N, A> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "PageBatch({} of {N})", self.len)
+    }
+}
+
+/// The pages of a [`PageBatch`] on their way out of it. See [`PageBatch::drain`].
+#[derive(Debug)]
+pub struct Drain<'a, A: Access = Host> {
+    rest: core::slice::Iter<'a, NonNull<Descriptor>>,
+    _access: PhantomData<Page<A>>,
+}
+
+impl<A: Access> Iterator for Drain<'_, A> {
+    type Item = Page<A>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Page<A>> {
+        // SAFETY: the batch gave it up, and it is named once.
+        self.rest.next().map(|descriptor| unsafe { Page::from_descriptor(*descriptor) })
+    }
+
+    #[inline(always)]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.rest.size_hint()
+    }
+}
+
+impl<A: Access> ExactSizeIterator for Drain<'_, A> {}
+
+impl<A: Access> Drop for Drain<'_, A> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: given up by the batch and not named.
+        unsafe { put::put_many(self.rest.as_slice()) }
+    }
+}
+
+impl<const N: usize, A: Access> From<[Page<A>; N]> for PageBatch<N, A> {
+    /// A full batch.
+    #[inline]
+    fn from(pages: [Page<A>; N]) -> Self {
+        PageBatch { places: pages.map(|page| Place::new(page.into_descriptor())), len: N, _access: PhantomData }
     }
 }

@@ -26,7 +26,7 @@ use crate::limit::{Limits, WatermarkHook};
 use crate::reaper::Reaper;
 use crate::ring::{CacheLine, Ring};
 use crate::stats::{ConsumerCounts, ProducerCounts};
-use crate::sync::{AtomicUsize, Canary, Mutant, Ordering, UnsafeCell, fence, mutant, spin};
+use crate::sync::{AsymmetricFence, AtomicUsize, Canary, Mutant, Ordering, UnsafeCell, fence, mutant, spin};
 
 /// One place of the consumer's cache.
 pub(crate) type Place = MaybeUninit<NonNull<Descriptor>>;
@@ -47,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) cache_capacity: usize,
     /// Whether pages are given back to a device before they are handed out again.
     pub(crate) syncs: bool,
+    /// Between Returners and the close.
+    pub(crate) returns_fence: AsymmetricFence,
 }
 
 /// How pages are mapped.

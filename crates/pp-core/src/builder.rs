@@ -24,7 +24,7 @@ use crate::provider::Backing;
 use crate::reaper::Reaper;
 use crate::ring::Ring;
 use crate::room::room;
-use crate::sync::Counter;
+use crate::sync::{AsymmetricFence, Counter};
 
 /// Ring slots of a pool whose builder says nothing, or 0. See [`PoolBuilder`].
 pub const DEFAULT_RING: usize = 1024;
@@ -208,6 +208,9 @@ impl<A: Access> PoolBuilder<A> {
 
     /// Makes room for `count` [`Returner`](crate::Returner)s at a time, with bags for `capacity` pages each (rounded up to
     /// a power of two).
+    ///
+    /// With the feature `membarrier` on Linux, the first such pool of a process tells the kernel so, which may take milliseconds when
+    /// there are other threads; each one's close interrupts the processors that run them, for a microsecond.
     pub fn returners(mut self, count: usize, capacity: usize) -> Self {
         self.returners = Some((count, capacity));
         self
@@ -267,6 +270,7 @@ impl<A: Access> PoolBuilder<A> {
             unit_bytes,
             cache_capacity: self.cache,
             syncs: sync.is_some(),
+            returns_fence: if bags.is_empty() { AsymmetricFence::PLAIN } else { AsymmetricFence::best() },
         };
         let table = Table {
             home: self.home,

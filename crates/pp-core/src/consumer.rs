@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
+use crate::bag::Bag;
 use crate::block::{BlockRef, Place, Table};
 use crate::descriptor::Descriptor;
 use crate::dma::DmaRange;
@@ -15,7 +16,7 @@ use crate::pool::NodePolicy;
 use crate::put::{self, Outbox};
 use crate::ring::{RingReader, Step};
 use crate::stats::ConsumerCounts;
-use crate::sync::Ordering;
+use crate::sync::{Mutant, Ordering, mutant};
 
 /// What a page that enters the cache needs.
 #[derive(Clone, Copy, Debug)]
@@ -185,13 +186,22 @@ impl Consumer {
         let mut give = |value: usize| {
             counts.ring_taken.add(1);
             if let Some(descriptor) = NonNull::new(core::ptr::with_exposed_provenance_mut(value)) {
-                // SAFETY: the seal's swap took it out, so it is the consumer's.
+                // SAFETY: a seal's swap or a claim took it out, so it is the consumer's.
                 unsafe { outbox.push(descriptor) };
             }
         };
         self.block.ring.seal(&mut give);
+        if !self.block.bags.is_empty() {
+            self.block.bags.iter().for_each(Bag::close);
+            // Pairs with `light` in `Bag::advance` and with the fence in `Bag::is_closed_at_last`.
+            self.block.config.returns_fence.heavy();
+        }
         for bag in &self.block.bags {
-            bag.seal(&mut give);
+            while !mutant(Mutant::BagForgotten)
+                && let Some(value) = bag.claim_closed()
+            {
+                give(value);
+            }
         }
         drop(outbox);
         let mapped = core::mem::take(&mut self.mapped);

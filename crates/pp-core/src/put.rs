@@ -7,7 +7,7 @@
 
 use core::ptr::NonNull;
 
-use crate::bag::{Bag, BagWriter};
+use crate::bag::Bag;
 use crate::block::{Block, BlockRef};
 use crate::books::Books;
 use crate::descriptor::{Descriptor, owner};
@@ -136,7 +136,7 @@ impl Block {
 }
 
 #[cfg(feature = "leak-trace")]
-fn untrace(word: usize, descriptor: NonNull<Descriptor>) {
+pub(crate) fn untrace(word: usize, descriptor: NonNull<Descriptor>) {
     if word & owner::STRAY == 0
         && let Some(block) = block_of(word)
     {
@@ -146,7 +146,7 @@ fn untrace(word: usize, descriptor: NonNull<Descriptor>) {
 }
 #[cfg(not(feature = "leak-trace"))]
 #[inline(always)]
-fn untrace(_: usize, _: NonNull<Descriptor>) {}
+pub(crate) fn untrace(_: usize, _: NonNull<Descriptor>) {}
 
 /// Offers a page to its pool's ring. On `Ok` it is given away, and the block with it.
 ///
@@ -374,52 +374,31 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// Puts one page of a producer into its bag and says whether that went: not for a page of another pool, into a full bag, or into a
-/// sealed one.
+/// Puts what lies in a closed bag by the shared path, as far as the closer does not get it first.
 ///
 /// # Safety
 ///
-/// The caller is the sole owner of the page, and gives it up when this says yes; `writer` is the bag's producer, `block` the
-/// bag's pool, alive through a reference of the caller's.
-#[inline(always)]
-pub(crate) unsafe fn put_one_in_bag(
-    block: &BlockRef,
-    bag: &Bag,
-    writer: &mut BagWriter,
-    descriptor: NonNull<Descriptor>,
-) -> bool {
-    block.enter();
-    // SAFETY: ours. Relaxed, as in `put`.
-    let word = unsafe { descriptor.as_ref() }.owner.load(Ordering::Relaxed);
-    if word != block.owner_word() {
-        return false;
-    }
-    // Before the page can be the consumer's. A put of what is refused takes a site that is not there, which is nothing.
-    untrace(word, descriptor);
-    bag.publish_one(writer, descriptor.as_ptr().expose_provenance())
-}
-
-/// Puts pages of one producer into its bag; what does not fit or is not this pool's takes the shared path.
-///
-/// # Safety
-///
-/// The caller is the sole owner of each page and gives all of them up; `writer` is the bag's producer, `block` the
-/// bag's pool, alive through a reference of the caller's.
-pub(crate) unsafe fn put_in_bag(block: &BlockRef, bag: &Bag, writer: &mut BagWriter, run: &[NonNull<Descriptor>]) {
-    let word = block.owner_word();
-    block.enter();
-    // SAFETY: ours.
-    let all_ours = run.iter().all(|d| unsafe { d.as_ref() }.owner.load(Ordering::Relaxed) == word);
-    let stored = if all_ours {
-        for descriptor in run {
-            untrace(word, *descriptor);
+/// The caller is the bag's producer, and keeps the bag's pool alive through a reference of its own.
+#[cold]
+pub(crate) unsafe fn empty_closed_bag(bag: &Bag) {
+    /// Goes on also when a page-out hook panicked.
+    struct Left<'a>(&'a Bag);
+    impl Left<'_> {
+        fn put(&mut self) {
+            while let Some(value) = self.0.claim_closed() {
+                let descriptor = core::ptr::with_exposed_provenance_mut::<Descriptor>(value);
+                debug_assert!(!descriptor.is_null(), "what was returned is no page");
+                // SAFETY: what is published is the address of a descriptor; claimed, so ours to put.
+                unsafe { put(NonNull::new_unchecked(descriptor)) };
+            }
         }
-        bag.publish(writer, run.iter().map(|descriptor| descriptor.as_ptr().expose_provenance()))
-    } else {
-        0
-    };
-    // SAFETY: not published, so still ours.
-    unsafe { put_many(run.get(stored..).unwrap_or_default()) };
+    }
+    impl Drop for Left<'_> {
+        fn drop(&mut self) {
+            self.put();
+        }
+    }
+    Left(bag).put();
 }
 
 /// Takes a page off the books without sending it home: the page gets its own share of the region and of the block.

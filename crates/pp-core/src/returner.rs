@@ -1,20 +1,20 @@
 //! For threads that return much.
 
-use core::marker::PhantomData;
-use core::ptr::NonNull;
-
 use crate::access::{Access, Host};
-use crate::bag::BagWriter;
+use crate::bag::{Bag, BagWriter, State};
 use crate::batch::PageBatch;
 use crate::block::BlockRef;
-use crate::descriptor::Descriptor;
 use crate::page::Page;
 use crate::put;
 use crate::ring::CacheLine;
+use crate::sync::Ordering;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
 
 /// A bag of its own for one thread, registered with the pool.
 ///
-/// The consumer takes from it when it refills: there is nothing to flush, and a sleeping thread strands nothing. A full bag
+/// The consumer takes from it when it refills: there is nothing to flush, and a sleeping thread strands nothing. A put is a few plain stores,
+/// where the system helps (feature `membarrier`), and a fence elsewhere. A full bag
 /// spills to the ring, and pages of other pools find their own way. Dropping it frees the place for another; what lies in
 /// it stays for the consumer.
 ///
@@ -32,39 +32,89 @@ use crate::ring::CacheLine;
 /// ```
 pub struct Returner<A: Access = Host> {
     block: BlockRef,
-    index: usize,
+    /// One of the block's.
+    bag: NonNull<Bag>,
     /// On lines of its own: each put writes it, and Returners of several threads may lie side by side.
     writer: CacheLine<BagWriter>,
     _access: PhantomData<fn(A)>,
 }
 
+// SAFETY: the bag is `Sync` and lives as long as the block, which is `Send`; the writer is a few numbers.
+unsafe impl<A: Access> Send for Returner<A> {}
+// SAFETY: `&Returner` gives nothing but the pool's name.
+unsafe impl<A: Access> Sync for Returner<A> {}
+
 impl<A: Access> Returner<A> {
     pub(crate) fn claim(block: &BlockRef) -> Option<Self> {
-        let (index, writer) = block
-            .bags
-            .iter()
-            .enumerate()
-            .find_map(|(index, bag)| bag.claim().map(|writer| (index, CacheLine(writer))))?;
-        Some(Returner { block: block.clone(), index, writer, _access: PhantomData })
+        let fence = block.config.returns_fence;
+        let (bag, writer) = block.bags.iter().find_map(|bag| Some((NonNull::from(bag), bag.claim(fence)?)))?;
+        Some(Returner { block: block.clone(), bag, writer: CacheLine(writer), _access: PhantomData })
     }
 
     /// Puts one page.
     #[inline]
     pub fn put(&mut self, page: Page<A>) {
-        let descriptor = page.into_descriptor();
-        // SAFETY: the page came by value. The bag is ours since `claim`.
-        let is_put = self
-            .block
-            .bags
-            .get(self.index)
-            .is_some_and(|bag| unsafe { put::put_one_in_bag(&self.block, bag, &mut self.writer.0, descriptor) });
-        if !is_put {
-            // SAFETY: refused, so still ours.
-            unsafe { put::put_rarely(descriptor) };
+        let (ours, descriptor) = (self.block.owner_word(), page.into_descriptor());
+        self.block.enter();
+        // SAFETY: the bag lives as long as the block.
+        let bag = unsafe { self.bag.as_ref() };
+        // SAFETY: the page came by value. Relaxed: its word was written by the consumer that handed it out, and came here with it.
+        let word = unsafe { descriptor.as_ref() }.owner.load(Ordering::Relaxed);
+        if word == ours {
+            // Before the page can be the consumer's. A put of what is refused takes a site that is not there, which is nothing.
+            put::untrace(ours, descriptor);
+            match bag.publish_one(&mut self.writer.0, descriptor.as_ptr().expose_provenance()) {
+                Some(State::Open) => return,
+                // SAFETY: the bag is ours since `claim`.
+                Some(State::Closed) => return unsafe { put::empty_closed_bag(bag) },
+                None => {}
+            }
+        }
+        // SAFETY: another pool's or without room, so still ours.
+        unsafe { put::put_rarely(descriptor) }
+    }
+
+    /// Puts all `pages`, which become the consumer's together: one publication, however many they are. Costs nothing for
+    /// collecting them first, as a [`PageBatch`] does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::{Home, Page, PagePool, doc::Heap};
+    /// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 64))).returners(1, 64).build()?;
+    /// let mut returner = pool.handle().returner().expect("one place");
+    /// let mut transmitted: Vec<Page> = (0..20).map_while(|_| pool.alloc().ok()).collect();
+    /// returner.put_all(transmitted.drain(..));
+    /// assert_eq!(pool.stats().in_ring, 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn put_all(&mut self, pages: impl IntoIterator<Item = Page<A>>) {
+        self.block.enter();
+        let ours = self.block.owner_word();
+        // SAFETY: the bag lives as long as the block.
+        let bag = unsafe { self.bag.as_ref() };
+        let mut open = bag.open(&mut self.writer.0);
+        for page in pages {
+            let descriptor = page.into_descriptor();
+            // SAFETY: as in `put`.
+            if unsafe { descriptor.as_ref() }.owner.load(Ordering::Relaxed) == ours {
+                // As in `put`.
+                put::untrace(ours, descriptor);
+                if open.push(descriptor.as_ptr().expose_provenance()) {
+                    continue;
+                }
+            }
+            // SAFETY: the page came by value and is in no bag.
+            unsafe { put::put_rarely(descriptor) }
+        }
+        if open.publish() == State::Closed {
+            // SAFETY: the bag is ours since `claim`.
+            unsafe { put::empty_closed_bag(bag) }
         }
     }
 
-    /// Puts all pages of `batch`: plain stores and one read-modify-write. The batch is empty afterwards.
+    /// Puts all pages of `batch` together. The batch is empty afterwards.
     ///
     /// # Examples
     ///
@@ -79,30 +129,30 @@ impl<A: Access> Returner<A> {
     /// ```
     #[inline]
     pub fn put_batch<const N: usize>(&mut self, batch: &mut PageBatch<N, A>) {
-        self.put_run(batch.take());
-    }
-
-    fn put_run(&mut self, run: &[NonNull<Descriptor>]) {
-        // SAFETY: the pages came by value or were given up by their batch. The bag is ours since `claim`.
-        unsafe {
-            match self.block.bags.get(self.index) {
-                Some(bag) => put::put_in_bag(&self.block, bag, &mut self.writer.0, run),
-                None => put::put_many(run),
-            }
-        }
+        self.put_all(batch.drain());
     }
 }
 
 impl<A: Access> Drop for Returner<A> {
     fn drop(&mut self) {
-        if let Some(bag) = self.block.bags.get(self.index) {
-            bag.disown();
+        /// Also when what a page runs on its way home panics.
+        struct Disown<'a>(&'a Bag);
+        impl Drop for Disown<'_> {
+            fn drop(&mut self) {
+                self.0.disown();
+            }
+        }
+        // SAFETY: the bag lives as long as the block.
+        let bag = Disown(unsafe { self.bag.as_ref() });
+        if bag.0.state_at_last() == State::Closed {
+            // SAFETY: the bag is ours since `claim`.
+            unsafe { put::empty_closed_bag(bag.0) };
         }
     }
 }
 
 impl<A: Access> core::fmt::Debug for Returner<A> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Returner").field("pool", &self.block.config.name).field("bag", &self.index).finish()
+        f.debug_struct("Returner").field("pool", &self.block.config.name).finish_non_exhaustive()
     }
 }

@@ -225,7 +225,7 @@ model!(
     loom_idle_returner_against_close,
     loom_idle_returner_against_close_mutants,
     returner::idle_against_close,
-    ["closer frees"],
+    ["closer frees", "returner frees"],
     [BagForgotten]
 );
 model!(
@@ -233,8 +233,34 @@ model!(
     loom_returner_against_close_mutants,
     returner::publish_against_close,
     ["closer frees", "returner frees"],
-    [BagWithoutSeal, BagForgotten]
+    [NoHeavyFence, NoFenceAtLast]
 );
+model!(
+    loom_sleeping_returner_against_close,
+    loom_sleeping_returner_against_close_mutants,
+    returner::publish_against_close_then_sleep,
+    ["closer frees", "returner frees"],
+    [BagWithoutSeal, BagForgotten, NoLightFence, NoHeavyFence]
+);
+model!(
+    loom_two_pages_of_a_returner_against_close,
+    loom_two_pages_of_a_returner_against_close_mutants,
+    returner::two_against_close,
+    ["closer frees", "returner frees"],
+    [RelaxedBagEnd, RelaxedBagTail]
+);
+
+/// Where the system is to impose the fence and does not: a page may wait in a closed bag for the Returner's end, and no memory is touched that
+/// is not ours.
+#[test]
+fn loom_returner_against_close_without_its_fence() {
+    let outcomes = ["closer frees", "returner frees"];
+    let without = |name, body| {
+        pp_core::sync::Mutant::NoLightFence.run(|| models::must_pass(name, body, &outcomes));
+    };
+    without("loom_returner_against_close_without_its_fence", returner::publish_against_close);
+    without("loom_two_pages_of_a_returner_against_close_without_its_fence", returner::two_against_close);
+}
 model!(
     loom_returner_against_refill,
     loom_returner_against_refill_mutants,
@@ -247,7 +273,7 @@ model!(
     loom_returner_changes_hands_mutants,
     returner::change_of_hands,
     ["handed on", "handed on, one taken", "not free yet", "not free yet, one taken"],
-    [RelaxedDisown]
+    [NoFenceAtLast]
 );
 model!(
     loom_statistics_against_last_page,

@@ -62,10 +62,11 @@ model!(
 model!(
     shuttle_returner_against_close,
     shuttle_returner_against_close_mutants,
-    returner::publish_against_close,
+    returner::publish_against_close_then_sleep,
     ["closer frees", "returner frees"],
     [BagWithoutSeal, BagForgotten]
 );
+model!(shuttle_two_pages_of_a_returner_against_close, returner::two_against_close, ["closer frees", "returner frees"]);
 model!(
     shuttle_returner_changes_hands,
     shuttle_returner_changes_hands_mutants,

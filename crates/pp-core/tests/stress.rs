@@ -405,3 +405,53 @@ fn nothing_is_lost_and_no_page_is_in_two_hands() {
     println!("{pools} pools, {orphaned} of them dropped with pages out, {checked} pages checked on the way");
     assert!(orphaned >= ORPHANED && checked > 1000);
 }
+
+/// A Returner's put while the pool closes, on two processors, and the Returner is neither used again nor dropped: the page must be home all
+/// the same. With the fence that the system imposes, where it does; the models cover the other one.
+#[test]
+fn a_returner_that_sleeps_after_its_last_put_strands_nothing() {
+    const ROUNDS: usize = if cfg!(miri) { 10 } else { 20_000 };
+    let (ready, go) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let wait_for = |word: &AtomicUsize, round: usize| {
+        for turn in 1usize.. {
+            if word.load(Ordering::SeqCst) >= round {
+                break;
+            }
+            if turn.is_multiple_of(1024) { thread::yield_now() } else { std::hint::spin_loop() }
+        }
+    };
+    let (to_worker, jobs) = std::sync::mpsc::channel::<(Returner, [Page; 2])>();
+    let (to_main, done) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for (round, (mut returner, [first, last])) in (1..).zip(jobs) {
+                // Once before, so that the producer has the closer's word in its cache, and the consumer the producer's.
+                returner.put(first);
+                ready.store(round, Ordering::SeqCst);
+                wait_for(&go, round);
+                (0..round % 128).for_each(|_| std::hint::spin_loop());
+                returner.put(last);
+                to_main.send(returner).unwrap();
+            }
+        });
+        let provider = Home::new(doc::Heap::new(4096, 2));
+        for round in 1..=ROUNDS {
+            let mut pool = PagePool::builder(provider.clone()).pool_size(1).cache(1).returners(1, 2).build().unwrap();
+            let handle = pool.handle();
+            let pages = [pool.alloc().unwrap(), pool.alloc().unwrap()];
+            to_worker.send((handle.returner().unwrap(), pages)).unwrap();
+            wait_for(&ready, round);
+            drop(pool.alloc().unwrap().detach());
+            go.store(round, Ordering::SeqCst);
+            drop(pool);
+            let asleep = done.recv().unwrap();
+            assert_eq!(
+                handle.state(),
+                PoolState::Closed,
+                "round {round}: a page lies in the bag of a Returner that sleeps"
+            );
+            drop(asleep);
+        }
+        drop(to_worker);
+    });
+}

@@ -62,10 +62,12 @@
 //!
 //! In a test under loom, `Mutant::Named("relaxed send").run(|| loom::model(...))` must panic then.
 
+mod asymmetric;
 mod counter;
 mod mutant;
 mod slot;
 
+pub(crate) use asymmetric::AsymmetricFence;
 pub use counter::Counter;
 pub use mutant::{Mutant, mutant};
 pub(crate) use slot::{SEAL, Slot};

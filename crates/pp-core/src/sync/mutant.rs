@@ -54,18 +54,24 @@ pub enum Mutant {
     PageOutWrites,
     /// A page off the books takes no owner of the region with it.
     StrayWithoutOwner,
-    /// A Returner's bag is drained but not sealed at close.
+    /// A Returner never looks whether its bag is closed.
     BagWithoutSeal,
-    /// A bag is sealed but not drained at close.
+    /// A bag is closed but not drained.
     BagForgotten,
     /// A bag's tail is published without Release.
     RelaxedBagTail,
+    /// What is claimed of a closed bag says nothing of the tail that it was claimed up to; and the system's fence does nothing.
+    RelaxedBagEnd,
+    /// A Returner looks whether its bag is closed before its page can be seen in it.
+    NoLightFence,
+    /// The same, and so it is at its last look.
+    NoFenceAtLast,
+    /// A closer looks into a bag before it can be seen that it is closed.
+    NoHeavyFence,
     /// A bag's head is given back without Release.
     RelaxedBagHead,
     /// A bag is measured from a head and a tail that were never true together.
     RelaxedBagLen,
-    /// A Returner leaves its bag to the next one without Release.
-    RelaxedDisown,
     /// Statistics look at what only pages keep alive.
     StatsReadTable,
     /// A provider's lock does not lock.

@@ -249,15 +249,16 @@ impl Model {
 
     /// A Returner of `via` is given pages.
     pub(crate) fn returner(&mut self, via: usize, bag: usize, pages: &[(usize, usize, bool)]) {
-        let ours = pages.iter().all(|(home, unit, reserve)| *home == via && self.recyclable(via, *unit, *reserve));
-        let pool = &mut self.pools[via];
         let capacity = self.setup.bag.next_power_of_two();
-        let stored = if ours { pages.len().min(capacity - pool.bags[bag]) } else { 0 };
-        pool.bags[bag] += stored;
-        pool.stats.in_ring += stored;
-        pool.stats.recycle.ring += stored;
-        for (home, unit, reserve) in &pages[stored..] {
-            self.put(*home, *unit, *reserve);
+        for (home, unit, reserve) in pages {
+            if *home == via && self.recyclable(via, *unit, *reserve) && self.pools[via].bags[bag] < capacity {
+                let pool = &mut self.pools[via];
+                pool.bags[bag] += 1;
+                pool.stats.in_ring += 1;
+                pool.stats.recycle.ring += 1;
+            } else {
+                self.put(*home, *unit, *reserve);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::thread;
 use super::units::{Scene, tiny};
 
-/// A Returner with a page in its bag is never used again; its thread ends while the pool does.
+/// A Returner with a page in its bag is never used again; its thread ends while the pool does. Either of the two empties the bag.
 pub(crate) fn idle_against_close() -> &'static str {
     let (scene, home) = Scene::new(1);
     let mut pool = tiny(home, 1).returners(1, 1).build().unwrap();
@@ -11,7 +11,7 @@ pub(crate) fn idle_against_close() -> &'static str {
     returner.put(pool.alloc().unwrap());
     let sleeper = thread::spawn(move || drop(returner));
     let closer = thread::spawn(move || drop(pool));
-    let actors = [("closer frees", closer.thread().id())];
+    let actors = [("returner frees", sleeper.thread().id()), ("closer frees", closer.thread().id())];
     sleeper.join().unwrap();
     closer.join().unwrap();
     scene.freed_by(&actors)
@@ -24,6 +24,43 @@ pub(crate) fn publish_against_close() -> &'static str {
     let mut returner = pool.handle().returner().unwrap();
     let page = pool.alloc().unwrap();
     let worker = thread::spawn(move || returner.put(page));
+    let closer = thread::spawn(move || drop(pool));
+    let actors = [("returner frees", worker.thread().id()), ("closer frees", closer.thread().id())];
+    worker.join().unwrap();
+    closer.join().unwrap();
+    scene.freed_by(&actors)
+}
+
+/// The same, and the Returner is not used again, nor dropped, while the page must be home: whoever is last, closer or returner, sees the
+/// other.
+pub(crate) fn publish_against_close_then_sleep() -> &'static str {
+    let (scene, home) = Scene::new(1);
+    let mut pool = tiny(home, 1).returners(1, 1).build().unwrap();
+    let mut returner = pool.handle().returner().unwrap();
+    let page = pool.alloc().unwrap();
+    let worker = thread::spawn(move || {
+        returner.put(page);
+        returner
+    });
+    let closer = thread::spawn(move || drop(pool));
+    let actors = [("returner frees", worker.thread().id()), ("closer frees", closer.thread().id())];
+    let sleeping = worker.join().unwrap();
+    closer.join().unwrap();
+    let outcome = scene.freed_by(&actors);
+    drop(sleeping);
+    outcome
+}
+
+/// Two pages, one publication each, while the pool closes: closer and Returner may both be claiming what lies in the bag.
+pub(crate) fn two_against_close() -> &'static str {
+    let (scene, home) = Scene::new(2);
+    let mut pool = tiny(home, 1).returners(1, 2).build().unwrap();
+    let mut returner = pool.handle().returner().unwrap();
+    let (one, two) = (pool.alloc().unwrap(), pool.alloc().unwrap());
+    let worker = thread::spawn(move || {
+        returner.put(one);
+        returner.put(two);
+    });
     let closer = thread::spawn(move || drop(pool));
     let actors = [("returner frees", worker.thread().id()), ("closer frees", closer.thread().id())];
     worker.join().unwrap();
