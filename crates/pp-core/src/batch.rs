@@ -46,8 +46,25 @@ use crate::sync::Ordering;
 pub struct PageBatch<const N: usize, A: Access = Host> {
     places: [Place; N],
     len: usize,
+    /// The owner word that all pages in it are known to have, or [`UNKNOWN`]: a batch that one pool filled needs no look at its pages when
+    /// it is put, and they stay out of the putting processor's cache. Means nothing while the batch is empty.
+    owner: usize,
     _access: PhantomData<Page<A>>,
 }
+
+/// The owner word of a page.
+///
+/// # Safety
+///
+/// The caller owns the page, or borrows it from its owner.
+#[inline(always)]
+unsafe fn word(page: &NonNull<Descriptor>) -> usize {
+    // SAFETY: pages that are out are readable. Relaxed: only the owner of a page that is not shared writes its word.
+    unsafe { page.as_ref() }.owner.load(Ordering::Relaxed)
+}
+
+/// Of pages that were put in one by one nobody looks whose they are before that is needed.
+const UNKNOWN: usize = owner::HOME;
 
 // SAFETY: a batch is nothing but pages, and those are `Send`.
 unsafe impl<const N: usize, A: Access> Send for PageBatch<N, A> {}
@@ -58,7 +75,7 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
     /// No pages.
     #[inline]
     pub const fn new() -> Self {
-        PageBatch { places: [MaybeUninit::uninit(); N], len: 0, _access: PhantomData }
+        PageBatch { places: [MaybeUninit::uninit(); N], len: 0, owner: UNKNOWN, _access: PhantomData }
     }
 
     /// How many pages are in it.
@@ -89,6 +106,7 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
         let Some(place) = self.places.get_mut(self.len) else { return Err(page) };
         *place = MaybeUninit::new(page.into_descriptor());
         self.len += 1;
+        self.owner = UNKNOWN;
         Ok(())
     }
 
@@ -163,8 +181,8 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
         let pages = unsafe {
             core::slice::from_raw_parts_mut(self.places.as_mut_ptr().cast::<NonNull<Descriptor>>(), self.len)
         };
-        // SAFETY: pages of ours, which are readable. Relaxed: only the owner of a page that is not shared writes its word.
-        let word = |page: &NonNull<Descriptor>| unsafe { page.as_ref() }.owner.load(Ordering::Relaxed);
+        // SAFETY: pages of ours.
+        let word = |page: &NonNull<Descriptor>| unsafe { word(page) };
         if !pages.is_sorted_by_key(word) {
             pages.sort_unstable_by_key(word);
         }
@@ -185,11 +203,33 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
         self.len = 0;
     }
 
-    /// Where more pages can be written, and the length to be raised by them. Always some.
+    /// Where more pages can be written. Always some.
     #[inline(always)]
-    pub(crate) fn spare(&mut self) -> Option<(&mut [Place], &mut usize)> {
-        let spare = self.places.get_mut(self.len..)?;
-        Some((spare, &mut self.len))
+    pub(crate) fn spare(&mut self) -> Option<&mut [Place]> {
+        self.places.get_mut(self.len..)
+    }
+
+    /// Counts `more` pages that were written into [`PageBatch::spare`] and have the owner word `owner`, or nobody knows which.
+    ///
+    /// # Safety
+    ///
+    /// They were written, are the batch's, and have that word if it is one.
+    #[inline(always)]
+    pub(crate) unsafe fn fill(&mut self, more: usize, owner: usize) {
+        self.owner = if self.len == 0 || self.owner == owner { owner } else { UNKNOWN };
+        self.len += more;
+    }
+
+    /// Whether all its pages are known to have this owner word, without a look at them.
+    #[inline(always)]
+    pub(crate) fn is_all_of(&self, owner: usize) -> bool {
+        let known = self.owner == owner;
+        debug_assert!(
+            // SAFETY: pages of ours.
+            !known || self.descriptors().iter().all(|page| unsafe { word(page) } == owner),
+            "a batch is mistaken about its pages"
+        );
+        known
     }
 
     /// Gives up the pages first and names them then: whoever puts them may unwind without their being put twice.
@@ -202,8 +242,14 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
 
     /// Puts all pages by the shared path.
     pub(crate) fn put(&mut self) {
-        // SAFETY: pages of ours, given up by `take`.
-        unsafe { put::put_many(self.take()) }
+        let owner = self.owner;
+        let pages = self.take();
+        match put::block_of(owner) {
+            // SAFETY: pages of ours, given up by `take`, and known to be that block's; there are some, so it is alive.
+            Some(block) if !pages.is_empty() => unsafe { put::put_run(pages, block, owner) },
+            // SAFETY: pages of ours, given up by `take`.
+            _ => unsafe { put::put_many(pages) },
+        }
     }
 }
 
@@ -280,6 +326,11 @@ impl<const N: usize, A: Access> From<[Page<A>; N]> for PageBatch<N, A> {
     /// A full batch.
     #[inline]
     fn from(pages: [Page<A>; N]) -> Self {
-        PageBatch { places: pages.map(|page| Place::new(page.into_descriptor())), len: N, _access: PhantomData }
+        PageBatch {
+            places: pages.map(|page| Place::new(page.into_descriptor())),
+            len: N,
+            owner: UNKNOWN,
+            _access: PhantomData,
+        }
     }
 }

@@ -124,6 +124,7 @@ impl<A: Access> PagePool<A> {
         refill: usize,
     ) -> Self {
         let inline_capacity = if entry.sync { 0 } else { block.config.cache_capacity };
+        block.consumer.0.cached_owner.set(block.owner_word());
         let consumer = Box::write(room, Consumer::new(block.clone(), entry, node, refill));
         PagePool { block, inline_capacity, consumer, _consumer: PhantomData }
     }
@@ -169,7 +170,7 @@ impl<A: Access> PagePool<A> {
         loop {
             let counts = self.counts();
             let len = counts.len.get();
-            let Some((spare, filled)) = batch.spare() else { break };
+            let Some(spare) = batch.spare() else { break };
             let take = len.min(spare.len());
             // SAFETY: places below the length are initialised; source and destination are different allocations.
             unsafe { core::ptr::copy_nonoverlapping(self.block.place(len - take), spare.as_mut_ptr(), take) };
@@ -180,7 +181,8 @@ impl<A: Access> PagePool<A> {
             }
             counts.len.set(len - take);
             counts.pops.add(take);
-            *filled += take;
+            // SAFETY: just copied, and out of the cache.
+            unsafe { batch.fill(take, counts.cached_owner.get()) };
             if batch.is_full() {
                 break;
             }
@@ -249,8 +251,8 @@ impl<A: Access> PagePool<A> {
             // One load a page and one test in all: no branch between the loads, so that they overlap.
             // SAFETY: the batch's pages, hence their owner words.
             let word = |descriptor: &NonNull<Descriptor>| unsafe { load_unshared(&descriptor.as_ref().owner) };
-            let different = pages.iter().fold(0, |different, descriptor| different | (word(descriptor) ^ ours));
-            if different == 0 {
+            let different = || pages.iter().fold(0, |different, descriptor| different | (word(descriptor) ^ ours));
+            if batch.is_all_of(ours) || different() == 0 {
                 for descriptor in pages {
                     self.untrace_raw(*descriptor);
                 }

@@ -321,10 +321,12 @@ unsafe fn put_some(descriptors: &[NonNull<Descriptor>]) {
     Runs(descriptors).put();
 }
 
+/// Puts pages of one pool by the shared path.
+///
 /// # Safety
 ///
 /// As [`put_many`]; all pages of `run` have the owner word `word`, which is `block` without a tag.
-unsafe fn put_run(run: &[NonNull<Descriptor>], block: NonNull<Block>, word: usize) {
+pub(crate) unsafe fn put_run(run: &[NonNull<Descriptor>], block: NonNull<Block>, word: usize) {
     for descriptor in run {
         untrace(word, *descriptor);
     }

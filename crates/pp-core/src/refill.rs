@@ -275,6 +275,9 @@ impl Consumer {
         }
         pool.sync_for_device(page);
         let tag = if page.recycling() == Recycling::Never { owner::NEVER } else { 0 };
+        if tag != 0 {
+            pool.counts().cached_owner.set(owner::HOME);
+        }
         page.owner.store(pool.block.owner_word() | tag, Ordering::Relaxed);
         let hold = &pool.block.books.0.hold;
         hold.set(hold.get().wrapping_add(1));

@@ -90,15 +90,22 @@ impl<A: Access> Returner<A> {
     /// ```
     #[inline]
     pub fn put_all(&mut self, pages: impl IntoIterator<Item = Page<A>>) {
+        let ours = self.block.owner_word();
+        self.put_those(pages, |page| page.descriptor().owner.load(Ordering::Relaxed) == ours);
+    }
+
+    /// Those that `is_ours` says are this pool's into the bag, together, as far as they fit; the rest by the shared path.
+    #[inline(always)]
+    fn put_those(&mut self, pages: impl IntoIterator<Item = Page<A>>, is_ours: impl Fn(&Page<A>) -> bool) {
         self.block.enter();
         let ours = self.block.owner_word();
         // SAFETY: the bag lives as long as the block.
         let bag = unsafe { self.bag.as_ref() };
         let mut open = bag.open(&mut self.writer.0);
         for page in pages {
+            let is_ours = is_ours(&page);
             let descriptor = page.into_descriptor();
-            // SAFETY: as in `put`.
-            if unsafe { descriptor.as_ref() }.owner.load(Ordering::Relaxed) == ours {
+            if is_ours {
                 // As in `put`.
                 put::untrace(ours, descriptor);
                 if open.push(descriptor.as_ptr().expose_provenance()) {
@@ -114,7 +121,7 @@ impl<A: Access> Returner<A> {
         }
     }
 
-    /// Puts all pages of `batch` together. The batch is empty afterwards.
+    /// Puts all pages of `batch` together, without a look at them if one pool filled it. The batch is empty afterwards.
     ///
     /// # Examples
     ///
@@ -129,7 +136,11 @@ impl<A: Access> Returner<A> {
     /// ```
     #[inline]
     pub fn put_batch<const N: usize>(&mut self, batch: &mut PageBatch<N, A>) {
-        self.put_all(batch.drain());
+        if batch.is_all_of(self.block.owner_word()) {
+            self.put_those(batch.drain(), |_| true);
+        } else {
+            self.put_all(batch.drain());
+        }
     }
 }
 

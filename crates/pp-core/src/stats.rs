@@ -27,6 +27,9 @@ pub(crate) struct ConsumerCounts {
     pub(crate) len: Counter,
     /// Pages ever handed out of the cache.
     pub(crate) pops: Counter,
+    /// The owner word of every page in the cache, for a batch to remember; 0 once a page came that does not recycle. No count, but the
+    /// consumer's own, and read where these are.
+    pub(crate) cached_owner: Counter,
     /// Pages ever put into the cache by refills.
     pub(crate) filled: Counter,
     /// Pages ever taken out of the cache other than by an allocation.
@@ -50,6 +53,7 @@ impl ConsumerCounts {
         ConsumerCounts {
             len: zero(),
             pops: zero(),
+            cached_owner: zero(),
             filled: zero(),
             flushed: zero(),
             slow: zero(),

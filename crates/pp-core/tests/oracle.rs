@@ -59,6 +59,7 @@ fn verbs() -> impl Strategy<Value = Verb> {
     prop_oneof![
         12 => often(Verb::Alloc),
         6 => often(Verb::AllocInto),
+        4 => often(Verb::BatchRound),
         4 => often(Verb::RecycleDirect),
         3 => often(Verb::RecycleBatch),
         4 => often(Verb::Drop),

@@ -148,6 +148,7 @@ impl Hand {
         match verb {
             Verb::Alloc => self.alloc(via),
             Verb::AllocInto => self.alloc_into(step),
+            Verb::BatchRound => self.batch_round(step),
             Verb::RecycleDirect => self.recycle_direct(via, pick),
             Verb::RecycleBatch => self.recycle_batch(step),
             Verb::Drop | Verb::HandlePut | Verb::PutSynced => {
@@ -232,6 +233,49 @@ impl Hand {
         for (home, tag) in prefix.into_iter().rev() {
             self.pages.push(Held { page: batch.pop().expect("a page"), home, tag });
         }
+    }
+
+    /// A batch that a pool fills and that is given back, there or elsewhere, without its pages being taken out.
+    fn batch_round(&mut self, step: Step) {
+        let free = self.world.home.free(self.world.setup.order);
+        let Some(pool) = &mut self.pools[step.pool] else { return };
+        let mut batch = pool.alloc_batch::<BATCH>();
+        if let Some(model) = &mut self.model {
+            assert_eq!(batch.len(), model.alloc_into(step.pool, BATCH, free));
+        }
+        let mut listed = Vec::new();
+        for page in batch.as_slice() {
+            let unit = key(page.descriptor());
+            self.world.taken(unit);
+            self.world.allocations[step.pool].fetch_add(1, Ordering::Relaxed);
+            if let Some(model) = &mut self.model {
+                let stay = self.world.home.stay(unit);
+                if let Bytes::Tag(tag) = model.handed_out(step.pool, unit, stay) {
+                    check(page, tag);
+                    model.giving(step.pool, unit, stay, tag);
+                }
+            }
+            assert_eq!(self.world.count(unit, -1), 0);
+            listed.push((step.pool, unit, page.descriptor().recycling() == Recycling::Never));
+        }
+        let to = step.pick % self.pools.len();
+        match (step.count % 3, &mut self.pools[to], self.returners[to].first_mut()) {
+            (0, Some(pool), _) => {
+                self.model.iter_mut().for_each(|model| model.recycle_batch(to, &listed));
+                pool.recycle_batch(&mut batch);
+            }
+            (1, _, Some(Some(returner))) => {
+                self.model.iter_mut().for_each(|model| model.returner(to, 0, &listed));
+                returner.put_batch(&mut batch);
+            }
+            _ => {
+                for (home, unit, reserve) in listed {
+                    self.predict(|model| model.put(home, unit, reserve));
+                }
+                drop(batch.drain());
+            }
+        }
+        assert!(batch.is_empty());
     }
 
     fn recycle_direct(&mut self, via: usize, pick: usize) {

@@ -108,6 +108,7 @@ pub(crate) struct Step {
 pub(crate) enum Verb {
     Alloc,
     AllocInto,
+    BatchRound,
     RecycleDirect,
     RecycleBatch,
     Drop,
