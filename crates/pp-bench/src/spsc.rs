@@ -1,9 +1,9 @@
 //! The hand-over of the cross cases: a bounded ring between one sender and one receiver, in place of a NIC's queue or
 //! a channel between pipeline stages.
 //!
-//! Each side remembers where it last saw the other and looks again only when that is not enough, and publishes
-//! once a chunk. So the ring costs about as little as passing pages between two cores can, and every contender
-//! pays the same for it.
+//! Each side remembers where it last saw the other and looks again only when that is not enough, publishes once a chunk, and keeps its own
+//! position in a register meanwhile. A sender that finds the ring full stops until a quarter of it is free, as a driver's transmit
+//! queue does. So the ring costs about as little as passing pages between two cores can, and every contender pays the same for it.
 //!
 //! # Ordering
 //!
@@ -76,53 +76,96 @@ pub(crate) fn ring<T: Send>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 impl<T: Send> Sender<T> {
+    #[inline(always)]
+    fn room(&self) -> usize {
+        self.ring.places.len() - (self.tail - self.head_seen)
+    }
+
     /// Sends all of `items`, waiting for room for all of them first. They become visible together.
     #[inline]
     pub(crate) fn send(&mut self, items: impl ExactSizeIterator<Item = T>) {
         let count = items.len();
-        let mut patience = Patience::default();
-        while self.ring.places.len() - (self.tail - self.head_seen) < count {
-            self.head_seen = self.ring.head.0.load(Ordering::Acquire);
-            patience.lose();
+        if self.room() < count {
+            self.wait_for_room(count);
         }
+        let (places, mut tail) = (&*self.ring.places, self.tail);
         for item in items.take(count) {
-            // SAFETY: outside head..tail by the loop above, so it is ours.
-            unsafe { (*self.ring.place(self.tail)).write(item) };
-            self.tail += 1;
+            // SAFETY: outside head..tail, as there is room, so it is ours.
+            unsafe { (*places[tail & (places.len() - 1)].get()).write(item) };
+            tail += 1;
         }
-        self.ring.tail.0.store(self.tail, Ordering::Release);
+        self.tail = tail;
+        self.ring.tail.0.store(tail, Ordering::Release);
+    }
+
+    /// Who finds the ring full waits until a quarter of it is free, as a driver stops its queue and is woken: otherwise both sides would
+    /// fight over one line for every item, and that would be what is measured.
+    #[inline(never)]
+    fn wait_for_room(&mut self, count: usize) {
+        self.head_seen = self.ring.head.0.load(Ordering::Acquire);
+        if self.room() >= count {
+            return;
+        }
+        let wanted = count.max(self.ring.places.len() / 4);
+        let mut patience = Patience::default();
+        while self.room() < wanted {
+            patience.lose();
+            self.head_seen = self.ring.head.0.load(Ordering::Acquire);
+        }
     }
 }
 
 impl<T: Send> Receiver<T> {
-    /// Waits for `count` items and hands each to `accept`. Their places become free together.
+    /// Waits for `count` items, and then is an iterator of them. Their places become free together, when it is dropped.
     #[inline]
-    pub(crate) fn receive(&mut self, count: usize, mut accept: impl FnMut(T)) {
+    pub(crate) fn receive(&mut self, count: usize) -> Received<'_, T> {
         let mut patience = Patience::default();
         while self.tail_seen - self.head < count {
             self.tail_seen = self.ring.tail.0.load(Ordering::Acquire);
             patience.lose();
         }
-        for _ in 0..count {
-            // SAFETY: inside head..tail by the loop above; moved out once, as `head` moves on.
-            accept(unsafe { (*self.ring.place(self.head)).assume_init_read() });
-            self.head += 1;
-        }
-        self.ring.head.0.store(self.head, Ordering::Release);
+        let (ring, next) = (&*self.ring, self.head);
+        Received { places: &ring.places, next, end: next + count, ring, head: &mut self.head }
     }
 
     /// Waits for `N` items. Their places become free together.
     #[inline]
     pub(crate) fn receive_chunk<const N: usize>(&mut self) -> [T; N] {
-        let mut chunk = [const { MaybeUninit::uninit() }; N];
-        let mut places = chunk.iter_mut();
-        self.receive(N, |item| {
-            if let Some(place) = places.next() {
-                place.write(item);
-            }
-        });
-        // SAFETY: `receive` handed over exactly `N` items, one for each place.
-        chunk.map(|place| unsafe { place.assume_init() })
+        let mut items = self.receive(N);
+        core::array::from_fn(|_| items.next().expect("as many as were waited for"))
+    }
+}
+
+/// Items on their way out of the ring.
+pub(crate) struct Received<'a, T> {
+    places: &'a [UnsafeCell<MaybeUninit<T>>],
+    next: usize,
+    end: usize,
+    ring: &'a Ring<T>,
+    head: &'a mut usize,
+}
+
+impl<T> Iterator for Received<'_, T> {
+    type Item = T;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<T> {
+        if self.next == self.end {
+            return None;
+        }
+        let place = &self.places[self.next & (self.places.len() - 1)];
+        // SAFETY: inside head..tail, which `receive` waited for; moved out once, as `next` moves on.
+        let item = unsafe { (*place.get()).assume_init_read() };
+        self.next += 1;
+        Some(item)
+    }
+}
+
+impl<T> Drop for Received<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        *self.head = self.next;
+        self.ring.head.0.store(self.next, Ordering::Release);
     }
 }
 
@@ -139,10 +182,10 @@ mod tests {
             scope.spawn(move || (0..250).for_each(|chunk| sender.send((0..4).map(|i| chunk * 4 + i))));
             let mut next = 0;
             for _ in 0..1000 {
-                receiver.receive(1, |item| {
+                for item in receiver.receive(1) {
                     assert_eq!(item, next);
                     next += 1;
-                });
+                }
             }
         });
     }
@@ -152,7 +195,7 @@ mod tests {
         let item = Arc::new(());
         let (mut sender, mut receiver) = ring(4);
         sender.send([item.clone(), item.clone(), item.clone()].into_iter());
-        receiver.receive(1, drop);
+        receiver.receive(1).for_each(drop);
         assert_eq!(Arc::strong_count(&item), 3);
         drop((sender, receiver));
         assert_eq!(Arc::strong_count(&item), 1);

@@ -9,6 +9,7 @@
 //! | `single-dma-sync` | the same with DMA and a sync for the device at every return |
 //! | `napi64` | 64 pages out, one call each, then 64 back, one call each |
 //! | `bulk64` | 64 pages out in one call, back in one call |
+//! | `bulk64-pushed` | the same, and one of them popped and pushed in between, so that each is looked at when it comes back |
 //! | `frag` | a fragment of 256 bytes out and straight back, beside the same pool |
 //! | `frag-drop` | the same, but dropped; every 16 iterations contain one renewal of the page |
 //! | `ring` | one page out, then dropped; every 64 iterations contain one refill from the ring |
@@ -58,6 +59,23 @@ fn bulk64(pool: &mut PagePool, n: usize) {
     for _ in 0..n {
         pool.alloc_into(&mut batch);
         pool.recycle_batch(&mut batch);
+    }
+}
+
+#[inline(never)]
+fn bulk64_pushed(pool: &mut PagePool, n: usize) {
+    let mut batch = PageBatch::<64>::new();
+    for _ in 0..n {
+        pool.alloc_into(&mut batch);
+        push_again(&mut batch);
+        pool.recycle_batch(&mut batch);
+    }
+}
+
+#[inline(always)]
+fn push_again(batch: &mut PageBatch<64>) {
+    if let Some(page) = batch.pop() {
+        let _ = batch.push(page);
     }
 }
 
@@ -136,6 +154,7 @@ fn case(name: &str) -> Option<Case> {
         "single-dma-sync" => (single, synced()),
         "napi64" => (napi64, plain()),
         "bulk64" => (bulk64, plain()),
+        "bulk64-pushed" => (bulk64_pushed, plain()),
         "frag" => (frag, plain()),
         "frag-drop" => (frag_drop, plain()),
         "ring" => (ring, plain()),

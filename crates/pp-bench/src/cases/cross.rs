@@ -7,7 +7,7 @@
 //! | contender | allocates | gives back |
 //! |---|---|---|
 //! | pool, drop | N = 1: `alloc`; else `alloc_into` | N = 1: drop; else a dropped batch |
-//! | pool, Returner | the same | `Returner::put`, `Returner::put_batch` |
+//! | pool, Returner | the same | `Returner::put`, `Returner::put_all` |
 //! | DPDK mempool | `rte_mempool_get_bulk` of N, each thread with a cache | `rte_mempool_put_bulk` of N |
 //! | queues, allocators | N times one | N times one |
 //! | two rings | N from a second ring like the first | N into it |
@@ -133,16 +133,12 @@ fn take_chunk<const N: usize>(pool: &mut PagePool, sender: &mut Sender<Page>) {
     while pool.alloc_into(&mut batch) < N && !batch.is_full() {
         patience.lose();
     }
-    sender.send(&mut batch);
+    sender.send(batch.drain());
 }
 
 #[inline(always)]
 fn receive_chunk<const N: usize>(receiver: &mut Receiver<Page>) -> PageBatch<N> {
-    let mut batch = PageBatch::<N>::new();
-    receiver.receive(N, |page| {
-        let _ = batch.push(page);
-    });
-    batch
+    PageBatch::from(receiver.receive_chunk::<N>())
 }
 
 fn pool() -> PagePool {
@@ -162,7 +158,7 @@ fn by_drop<const N: usize>(other: usize) -> Runner {
     Box::new(move |pages| {
         let ends = (&mut sender, &mut receiver);
         if N == 1 {
-            let give = || |from: &mut Receiver<Page>| from.receive(1, drop);
+            let give = || |from: &mut Receiver<Page>| from.receive(1).for_each(drop);
             hand_over(other, pages, ends, |to| take_one(&mut pool, to), give)
         } else {
             let give = || |from: &mut Receiver<Page>| drop(receive_chunk::<N>(from));
@@ -178,10 +174,10 @@ fn by_returner<const N: usize>(other: usize) -> Runner {
         let ends = (&mut sender, &mut receiver);
         let returner = &mut returner;
         if N == 1 {
-            let give = move || move |from: &mut Receiver<Page>| from.receive(1, |page| returner.put(page));
+            let give = move || move |from: &mut Receiver<Page>| from.receive(1).for_each(|page| returner.put(page));
             hand_over(other, pages, ends, |to| take_one(&mut pool, to), give)
         } else {
-            let give = move || move |from: &mut Receiver<Page>| returner.put_batch(&mut receive_chunk::<N>(from));
+            let give = move || move |from: &mut Receiver<Page>| returner.put_all(from.receive(N));
             hand_over(other, pages / N, ends, |to| take_chunk::<N>(&mut pool, to), give)
         }
     })
@@ -208,7 +204,7 @@ where
             to.send(chunk.into_iter());
         };
         let giver = &mut giver;
-        let give = move || move |from: &mut Receiver<usize>| from.receive(N, |item| giver.put(item));
+        let give = move || move |from: &mut Receiver<usize>| from.receive(N).for_each(|item| giver.put(item));
         hand_over(other, pages / N, (&mut sender, &mut receiver), take, give)
     })
 }

@@ -12,7 +12,7 @@ use super::Case;
 use crate::lineup::{Absent, Lineup, Peer, Runner, timed};
 use crate::loops::{BATCH, Direct, bulk, napi, single};
 use crate::peers::{
-    ArrayStack, BiasSplit, BulkByRing, ByRing, DirectPool, Jemalloc, Loop, Malloc, Mapping, Mempool, PageRing,
+    ArrayStack, BiasSplit, BulkByRing, ByRing, DirectPool, Jemalloc, Loop, Malloc, Mapping, Mempool, PageRing, Pushed,
     array_queue, heap_pool, opool, seg_queue,
 };
 
@@ -73,6 +73,7 @@ fn one_by_one<P: Pass>(lineup: &mut Lineup<'_>) {
 
 fn bulk64(lineup: &mut Lineup<'_>) {
     lineup.enter(Peer::Pool, "", || run(DirectPool(heap_pool(PAGES)), bulk));
+    lineup.enter(Peer::Pool, "one pushed in", || run(Pushed(heap_pool(PAGES)), bulk));
     lineup.enter(Peer::ArrayStack, "", || run(ArrayStack::<128>::new(1..=BATCH), bulk));
     lineup.enter_if(Peer::Mempool, "", || dpdk(CACHE, Loop::Bulk64));
     lineup.enter_if(Peer::Mempool, "16 at a time", || dpdk(CACHE, Loop::Bulk16));

@@ -40,6 +40,27 @@ impl Bulk for Direct {
     }
 }
 
+/// The same with a batch that does not know whose its pages are, because one was pushed into it: each is looked at.
+pub(crate) struct Pushed(pub(crate) PagePool);
+
+impl Bulk for Pushed {
+    type Batch = PageBatch<BATCH>;
+    fn batch() -> Self::Batch {
+        PageBatch::new()
+    }
+    #[inline(always)]
+    fn get_all(&mut self, to: &mut Self::Batch) {
+        self.0.alloc_into(to);
+        if let Some(page) = to.pop() {
+            let _ = to.push(page);
+        }
+    }
+    #[inline(always)]
+    fn put_all(&mut self, from: &mut Self::Batch) {
+        self.0.recycle_batch(from);
+    }
+}
+
 /// Back by the shared path.
 pub(crate) struct ByRing(pub(crate) PagePool);
 
