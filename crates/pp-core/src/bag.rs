@@ -52,7 +52,7 @@ struct Taken {
     tail_seen: Counter,
 }
 
-// SAFETY: a place is written by the producer while it lies outside head..tail, and read by the consumer while it lies inside; tail
+// SAFETY: a place is written by the producer while it lies outside head..tail, and taken by the consumer while it lies inside; tail
 // (Release, Acquire) and head (Release, Acquire) hand it over each way. Once closed, the head stands still, and both only read.
 unsafe impl Send for Bag {}
 // SAFETY: as above; that there is one producer is `claim`'s work, that there is one consumer is `PagePool`'s.
@@ -140,13 +140,13 @@ impl Bag {
     #[inline(always)]
     fn advance(&self, writer: &mut BagWriter, tail: usize) -> State {
         writer.tail = tail;
-        // Release pairs with the Acquire in `take` and `claim_closed`: the places and the pages behind them.
-        let release = if mutant(Mutant::RelaxedBagTail) { Ordering::Relaxed } else { Ordering::Release };
         self.clock.tick();
-        self.tail.0.store(tail, release);
-        // Pairs with `heavy` in the close: if the closer did not see this tail, we see its end.
-        writer.fence.light();
-        if self.is_closed() && !mutant(Mutant::BagWithoutSeal) { State::Closed } else { State::Open }
+        // Releases, and pairs with the Acquire in `take` and `claim_closed`: the places and the pages behind them. Store and load together
+        // pair with `heavy` in the close: if the closer did not see this tail, we see its end.
+        writer.fence.store(&self.tail.0, tail);
+        self.clock.tick();
+        let is_open = writer.fence.load(&self.end) == OPEN || mutant(Mutant::BagWithoutSeal);
+        if is_open { State::Open } else { State::Closed }
     }
 
     /// Publishes one value, and says whether the bag is closed; `None`: there is no room, and it still is the caller's. For the producer.
@@ -187,9 +187,9 @@ impl Bag {
         self.taken.0.head.load(Ordering::Acquire)
     }
 
-    /// Takes up to `want`, handing each to `accept` until that says stop. For the consumer, before it closed.
+    /// Takes up to `want`, handing each to `accept` until that says stop. For the consumer, before it closed. `fence` is the producer's.
     #[inline]
-    pub(crate) fn take(&self, want: usize, mut accept: impl FnMut(usize) -> Step) -> usize {
+    pub(crate) fn take(&self, fence: AsymmetricFence, want: usize, mut accept: impl FnMut(usize) -> Step) -> usize {
         self.clock.tick();
         let Taken { head, tail_seen } = &self.taken.0;
         let head = head.load(Ordering::Relaxed);
@@ -217,6 +217,14 @@ impl Bag {
                 }
             }
         }
+        if fence.waits() {
+            // Written as well, so that their lines are wholly ours when the producer wants them back: it waits for its stores, and taking a
+            // line over is quicker than ending its sharing.
+            for place in self.run(head, taken).into_iter().flatten() {
+                // SAFETY: as above; the head moves on below.
+                place.with_mut(|place| unsafe { *place = 0 });
+            }
+        }
         taken
     }
 
@@ -226,8 +234,8 @@ impl Bag {
         if !self.is_closed() {
             let head = self.taken.0.head.load(Ordering::Relaxed);
             self.clock.tick();
-            // Relaxed: whoever sees it looks at the tail next, which says for itself what it needs.
-            self.end.store(head.wrapping_mul(2) | 1, Ordering::Relaxed);
+            // SeqCst for the sake of `heavy`. Whoever sees it looks at the tail next, which says for itself what it needs.
+            self.end.store(head.wrapping_mul(2) | 1, Ordering::SeqCst);
         }
     }
 

@@ -139,7 +139,7 @@ impl Consumer {
         while excess > 0 {
             let mut taken = self.block.ring.take(&mut self.reader, excess, &mut give);
             for bag in &self.block.bags {
-                taken += bag.take(excess - taken, &mut give);
+                taken += bag.take(self.block.config.returns_fence, excess - taken, &mut give);
             }
             if taken == 0 {
                 taken = self.block.ring.sweep(&mut self.reader, excess, &mut give);
@@ -193,7 +193,7 @@ impl Consumer {
         self.block.ring.seal(&mut give);
         if !self.block.bags.is_empty() {
             self.block.bags.iter().for_each(Bag::close);
-            // Pairs with `light` in `Bag::advance` and with the fence in `Bag::is_closed_at_last`.
+            // Pairs with the store and the load in `Bag::advance`, and with the fence in `Bag::state_at_last`.
             self.block.config.returns_fence.heavy();
         }
         for bag in &self.block.bags {

@@ -127,7 +127,7 @@ impl Consumer {
     #[inline(always)]
     fn take_returned(&mut self, accept: impl Fn(usize, usize) -> Step) -> usize {
         let Consumer { block, refill: want, reader, next_bag, .. } = self;
-        let (want, bags) = (*want, &block.bags);
+        let (want, bags, fence) = (*want, &block.bags, block.config.returns_fence);
         let stopped = Cell::new(false);
         // Counts in a register: a closure of its own for each of the three.
         let numbered = |mut index: usize| {
@@ -145,7 +145,7 @@ impl Consumer {
         let mut taken = 0;
         for step in 0..bags.len() {
             if taken < want && !stopped.get() {
-                taken += bags[(*next_bag + step) % bags.len()].take(want - taken, numbered(taken));
+                taken += bags[(*next_bag + step) % bags.len()].take(fence, want - taken, numbered(taken));
             }
         }
         if !bags.is_empty() {

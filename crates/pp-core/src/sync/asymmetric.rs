@@ -4,7 +4,7 @@
 //! store. Where one of them comes by once in a pool's life, it can pay for both, if the system has a way to make every other thread
 //! pass a fence: Linux has (`membarrier`, feature `membarrier`). Then the other one needs to keep the compiler in order and nothing else.
 
-use super::{Mutant, Ordering, fence, mutant};
+use super::{AtomicUsize, MODEL, Mutant, Ordering, fence, mutant};
 
 /// One of the two kinds; both sides must have the same.
 #[derive(Clone, Copy, Debug)]
@@ -22,17 +22,39 @@ impl AsymmetricFence {
         AsymmetricFence { imposed: system::register() }
     }
 
-    /// For the side that comes often, between its store and its load.
+    /// The first step of the side that comes often. Releases what comes before it.
     #[inline(always)]
-    pub(crate) fn light(self) {
+    pub(crate) fn store(self, word: &AtomicUsize, value: usize) {
+        let release = if mutant(Mutant::RelaxedBagTail) { Ordering::Relaxed } else { Ordering::Release };
         if self.imposed {
+            word.store(value, release);
             core::sync::atomic::compiler_fence(Ordering::SeqCst);
-        } else if ![Mutant::NoLightFence, Mutant::NoFenceAtLast, Mutant::RelaxedBagEnd].into_iter().any(mutant) {
-            fence(Ordering::SeqCst);
+        } else if MODEL {
+            // loom knows sequential consistency of fences only. This one is stronger than what follows.
+            word.store(value, release);
+            if ![Mutant::NoLightFence, Mutant::NoFenceAtLast, Mutant::RelaxedBagEnd].into_iter().any(mutant) {
+                fence(Ordering::SeqCst);
+            }
+        } else {
+            // With the load below: half the price of a fence between the two, and nothing needs more.
+            word.store(value, Ordering::SeqCst);
         }
     }
 
-    /// For the side that comes rarely, between its store and its load. Takes some microseconds where it is imposed, and never sleeps.
+    /// Its second step, right after the first.
+    #[inline(always)]
+    pub(crate) fn load(self, word: &AtomicUsize) -> usize {
+        word.load(if self.imposed || MODEL { Ordering::Relaxed } else { Ordering::SeqCst })
+    }
+
+    /// Whether the side that comes often waits, between its steps, for all its stores.
+    #[inline(always)]
+    pub(crate) fn waits(self) -> bool {
+        !self.imposed
+    }
+
+    /// Stands between the steps of the side that comes rarely, whose store is `SeqCst`. Takes some microseconds where it is imposed, and
+    /// never sleeps.
     #[cold]
     pub(crate) fn heavy(self) {
         if !mutant(Mutant::NoHeavyFence) {
@@ -44,11 +66,7 @@ impl AsymmetricFence {
     }
 }
 
-#[cfg(all(
-    feature = "membarrier",
-    target_os = "linux",
-    not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"), miri))
-))]
+#[cfg(all(feature = "membarrier", target_os = "linux", not(any(loom, shuttle, miri))))]
 mod system {
     use rustix::thread::{MembarrierCommand, membarrier, membarrier_query};
 
@@ -66,11 +84,7 @@ mod system {
     }
 }
 
-#[cfg(not(all(
-    feature = "membarrier",
-    target_os = "linux",
-    not(any(all(loom, feature = "loom"), all(shuttle, feature = "shuttle"), miri))
-)))]
+#[cfg(not(all(feature = "membarrier", target_os = "linux", not(any(loom, shuttle, miri)))))]
 mod system {
     pub(super) fn register() -> bool {
         false
