@@ -109,7 +109,8 @@ impl<T: Send> Sender<T> {
         let wanted = count.max(self.ring.places.len() / 4);
         let mut patience = Patience::default();
         while self.room() < wanted {
-            patience.lose();
+            // A quarter takes a microsecond at least, and each look takes the other side's line away.
+            (0..64).for_each(|_| patience.lose());
             self.head_seen = self.ring.head.0.load(Ordering::Acquire);
         }
     }

@@ -16,7 +16,7 @@
 //!
 //! *Included*: the hand-over, the same code for everybody, and waiting for the slower side. *Excluded*: start and
 //! end of the threads, the pages' bytes. There are 2048 pages, and places for all of them in every
-//! ring and queue, so nobody overflows and nobody runs dry for good.
+//! ring and queue, so nobody overflows and nobody runs dry for good. Pool and mempool have caches of 256 each.
 
 use alloc::sync::Arc;
 use core::ffi::c_void;
@@ -141,8 +141,13 @@ fn receive_chunk<const N: usize>(receiver: &mut Receiver<Page>) -> PageBatch<N> 
     PageBatch::from(receiver.receive_chunk::<N>())
 }
 
+/// With a cache as large as the mempool's.
 fn pool() -> PagePool {
-    let builder = PagePool::builder(Home::new(Heap::new(4096, PAGES))).pool_size(PAGES).returners(1, PAGES);
+    let builder = PagePool::builder(Home::new(Heap::new(4096, PAGES)))
+        .pool_size(PAGES)
+        .returners(1, PAGES)
+        .cache(256)
+        .refill(128);
     let mut pool = builder.build().expect("memory for a pool");
     // All of them into the ring, so that everybody begins with 2048.
     let mut pages = Vec::new();
