@@ -24,21 +24,23 @@ const LAST_SENT: Duration = Duration::from_millis(500);
 /// A network interface that frames go out to, each copied into a page.
 ///
 /// Frames go out by bursts, at the latest with [`flush`](FrameSink::flush). Where the ring is full it waits, and for an interface that is down,
-/// until the run is stopped. Frames without a whole Ethernet header are dropped and counted. It does not wait for pages that can't come: its pool has to have some.
+/// until the run is stopped. Frames without a whole Ethernet header are dropped and counted. It does not wait for pages that can't
+/// come: its pool has to have some.
 ///
 /// # Examples
 ///
 /// ```no_run
 /// use pp_netdev::afxdp::{AfxdpPort, AfxdpSink};
 /// use pp_netdev::{Frame, FrameSink};
-/// # fn port() -> AfxdpPort { unimplemented!() }
 ///
-/// let port: AfxdpPort = port(); // as `AfxdpPort` shows, for `Role::Sends`
-/// let mut sink = AfxdpSink::new(port)?;
-/// sink.send_frame(Frame { bytes: &[0xff; 60], mark: 0 })?;
-/// sink.finish()?;
-/// assert_eq!(sink.close().copied_bytes, 60);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// /// A port as `AfxdpPort` shows, for `Role::Sends`.
+/// fn one_broadcast(port: AfxdpPort) -> Result<(), Box<dyn std::error::Error>> {
+///     let mut sink = AfxdpSink::new(port)?;
+///     sink.send_frame(Frame { bytes: &[0xff; 60], mark: 0 })?;
+///     sink.finish()?;
+///     assert_eq!(sink.close().copied_bytes, 60);
+///     Ok(())
+/// }
 /// ```
 #[derive(Debug)]
 pub struct AfxdpSink {

@@ -28,20 +28,21 @@ const IDLE: Duration = Duration::from_millis(50);
 /// ```no_run
 /// use pp_netdev::afxdp::{AfxdpPort, AfxdpSource};
 /// use pp_netdev::{FrameSource, StopFlag};
-/// # fn port() -> AfxdpPort { unimplemented!() }
 ///
-/// let port: AfxdpPort = port(); // as `AfxdpPort` shows
-/// let mut source = AfxdpSource::new(port)?;
-/// let stop = StopFlag::new();
-/// source.stop_by(&stop);
-/// while let Some(frame) = source.next_frame()? {
-///     println!("{} bytes", frame.bytes.len());
-///     stop.set(); // one is enough
+/// /// A port as `AfxdpPort` shows.
+/// fn one_frame(port: AfxdpPort) -> Result<(), Box<dyn std::error::Error>> {
+///     let mut source = AfxdpSource::new(port)?;
+///     let stop = StopFlag::new();
+///     source.stop_by(&stop);
+///     while let Some(frame) = source.next_frame()? {
+///         println!("{} bytes", frame.bytes.len());
+///         stop.set(); // one is enough
+///     }
+///     let report = source.close();
+///     assert_eq!(report.pool.lost, 0);
+///     println!("{} packets came in", report.port.total(|counters| counters.packets_in.get()));
+///     Ok(())
 /// }
-/// let report = source.close();
-/// assert_eq!(report.pool.lost, 0);
-/// println!("{} packets came in", report.port.total(|counters| counters.packets_in.get()));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct AfxdpSource {

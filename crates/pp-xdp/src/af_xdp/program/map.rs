@@ -13,19 +13,18 @@ use super::error::ProgramError;
 /// [`RedirectProgram`](super::RedirectProgram), whose [`map`](super::RedirectProgram::map) is one of these.
 ///
 /// ```no_run
-/// use std::os::fd::OwnedFd;
-/// use pp_xdp::af_xdp::XskMap;
+/// use std::os::fd::{BorrowedFd, OwnedFd};
+/// use pp_xdp::af_xdp::{ProgramError, XskMap};
 ///
-/// # fn socket() -> OwnedFd { unimplemented!() }
-/// # fn pinned() -> OwnedFd { unimplemented!() }
-/// let socket: OwnedFd = socket();                             // an AF_XDP socket with its area and rings
-/// let map = XskMap::new(4)?;                                  // for an interface of four queues
-/// map.insert(0, &socket)?;
-/// map.remove(0)?;
+/// /// An AF_XDP socket with its area and rings, and the map of a program that somebody else attached.
+/// fn swap(socket: BorrowedFd<'_>, pinned: OwnedFd) -> Result<(), ProgramError> {
+///     let map = XskMap::new(4)?;                              // for an interface of four queues
+///     map.insert(0, socket)?;
+///     map.remove(0)?;
 ///
-/// let theirs = XskMap::from_fd(pinned())?;                    // the map of a program that somebody else attached
-/// theirs.insert(theirs.entries() - 1, &socket)?;
-/// # Ok::<(), pp_xdp::af_xdp::ProgramError>(())
+///     let theirs = XskMap::from_fd(pinned)?;
+///     theirs.insert(theirs.entries() - 1, socket)
+/// }
 /// ```
 #[derive(Debug)]
 pub struct XskMap {

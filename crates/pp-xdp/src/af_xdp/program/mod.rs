@@ -65,19 +65,20 @@ pub enum Packets {
 /// program that is there already is never replaced.
 ///
 /// ```no_run
-/// use pp_xdp::af_xdp::{AttachMode, Filter, Packets, RedirectProgram};
+/// use std::os::fd::BorrowedFd;
+/// use pp_xdp::af_xdp::{AttachMode, Filter, Packets, ProgramError, RedirectProgram};
 ///
-/// # fn socket() -> std::os::fd::OwnedFd { unimplemented!() }
-/// let ifindex = 2;                                            // as `ip link show` numbers it
-/// let dns = Filter::new().port(53);
-/// let program = RedirectProgram::attach(ifindex, AttachMode::Best, &dns, Packets::Whole, 1)?;
-/// if let Some(reason) = program.native_refusal() {
-///     eprintln!("slower than need be: {reason}");
+/// /// `ifindex` as `ip link show` numbers it, and an AF_XDP socket bound to its queue 0.
+/// fn listen_to_dns(ifindex: u32, socket: BorrowedFd<'_>) -> Result<RedirectProgram, ProgramError> {
+///     let dns = Filter::new().port(53);
+///     let program = RedirectProgram::attach(ifindex, AttachMode::Best, &dns, Packets::Whole, 1)?;
+///     if let Some(reason) = program.native_refusal() {
+///         eprintln!("slower than need be: {reason}");
+///     }
+///     println!("{}", program.attached());                     // native
+///     program.map().insert(0, socket)?;                       // from here on the socket gets queue 0's DNS
+///     Ok(program)                                             // until this is dropped
 /// }
-/// println!("{}", program.attached());                         // native
-/// program.map().insert(0, socket())?;                         // from here on the socket gets queue 0's DNS
-/// drop(program);                                              // and no longer
-/// # Ok::<(), pp_xdp::af_xdp::ProgramError>(())
 /// ```
 #[derive(Debug)]
 #[must_use = "the program is detached when this is dropped"]

@@ -89,10 +89,11 @@ impl Default for QueueConfig {
 ///
 /// ```no_run
 /// use pp_xdp::af_xdp::{Bound, XskQueue};
-/// # fn opened() -> XskQueue { unimplemented!() }
-/// let queue: XskQueue = opened();
-/// if queue.modes().bound == Bound::Copy {
-///     eprintln!("the driver has no zero-copy: the kernel copies");
+///
+/// fn warn_of_copies(queue: &XskQueue) {
+///     if queue.modes().bound == Bound::Copy {
+///         eprintln!("the driver has no zero-copy: the kernel copies");
+///     }
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
