@@ -13,7 +13,11 @@ fn main() {
             println!("cargo::rustc-cfg=dpdk");
             String::new()
         }
-        Err(why) => why,
+        Err(why) => {
+            // A file that is not there: so that it is looked for once more at every build, and found once it was installed.
+            println!("cargo::rerun-if-changed=libdpdk-is-absent");
+            why
+        }
     };
     println!("cargo::rustc-env=PP_NO_DPDK={why}");
 }

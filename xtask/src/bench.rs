@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::icount;
 use crate::sh::{self, Outcome};
@@ -35,6 +35,13 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     let Some(package) = workspace.package(CRATE) else {
         return Ok(Outcome::Skipped(format!("there is no crate {CRATE}")));
     };
+    if args.publish
+        && let Some(other) = other_than_effort(&args.args)
+    {
+        bail!(
+            "--publish writes what the README shows, so it measures everything: no `{other}` with it, only --rounds and --cpus"
+        );
+    }
     if args.install {
         install()?;
     }
@@ -58,6 +65,19 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// The first argument that changes what is measured, or where it is written.
+fn other_than_effort(args: &[String]) -> Option<&str> {
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--rounds" | "-r" | "--cpus" => drop(args.next()),
+            effort if effort.starts_with("--rounds=") || effort.starts_with("--cpus=") => {}
+            other => return Some(other),
+        }
+    }
+    None
+}
+
 /// Whether all programs that measure still run; how fast is not looked at.
 pub(crate) fn smoke() -> Result<Outcome> {
     sh::run(sh::cargo().args(["run", "--release", "-p", ALLOCATORS, "--", "--smoke"]))?;
@@ -73,6 +93,24 @@ fn measuring() -> Command {
 }
 
 fn install() -> Result<()> {
+    sh::run(Command::new("apt-get").arg("update"))
+        .context("the packages' lists could not be read anew; as root on Debian")?;
     sh::run(Command::new("apt-get").args(["install", "-y", "--no-install-recommends"]).args(PACKAGES))
         .context("the peers could not be installed; as root on Debian, or by hand elsewhere")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::other_than_effort;
+
+    #[test]
+    fn a_part_is_not_published() {
+        let other = |args: &[&str]| {
+            other_than_effort(&args.iter().map(|arg| arg.to_string()).collect::<Vec<_>>()).map(str::to_owned)
+        };
+        assert_eq!(other(&[]), None);
+        assert_eq!(other(&["--rounds", "101", "--cpus=0,1"]), None);
+        assert_eq!(other(&["-r", "5", "cross16"]).as_deref(), Some("cross16"));
+        assert_eq!(other(&["--smoke"]).as_deref(), Some("--smoke"));
+    }
 }

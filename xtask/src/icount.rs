@@ -56,6 +56,11 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         let once = collect(&program, case, args.n)?;
         let twice = collect(&program, case, args.n.checked_mul(2).context("too many iterations")?)?;
         let measured = twice.saturating_sub(once) as f64 / f64::from(args.n);
+        ensure!(
+            measured >= 1.0,
+            "`{case}` took {once} instructions {} times and {twice} twice as often: it does nothing",
+            args.n
+        );
         // The table is written with one decimal.
         let rise = measured > *gate + 0.05;
         println!("{case:<32} {measured:>14.1} {gate:>10.1}{}", if rise { "  RISEN" } else { "" });

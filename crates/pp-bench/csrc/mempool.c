@@ -1,8 +1,9 @@
 /*
  * DPDK's rte_mempool as a contender: starting DPDK inside another program, and the loops of the cases.
  *
- * The loops are here and not in Rust because getting and putting are inline functions of DPDK's headers: called one by one
- * from another language, each would pay for a call that no user of DPDK pays for. After each call stands the same barrier for
+ * The loops of one thread are here and not in Rust because getting and putting are inline functions of DPDK's headers: called one by one
+ * from another language, each would pay for a call that no user of DPDK pays for. Between threads a call a chunk is paid: one or two
+ * nanoseconds of what one object takes there. After each call stands the same barrier for
  * the compiler that the Rust loops have.
  *
  * Built by build.rs against libdpdk, where pkg-config finds that.

@@ -21,6 +21,8 @@ pub(crate) enum Peer {
     ArrayStack,
     /// the bare limit of two threads: a batched ring each way
     Rings,
+    /// what the kernel's pool returns through: a bounded ring with a lock for its producers
+    LockedRing,
     /// crossbeam's bounded queue
     ArrayQueue,
     /// crossbeam's unbounded queue
@@ -60,6 +62,7 @@ impl Peer {
             Peer::Pool => "pool",
             Peer::ArrayStack => "array stack",
             Peer::Rings => "two rings",
+            Peer::LockedRing => "locked ring",
             Peer::ArrayQueue => "crossbeam ArrayQueue",
             Peer::SegQueue => "crossbeam SegQueue",
             Peer::Opool => "opool",

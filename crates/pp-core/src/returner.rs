@@ -13,8 +13,8 @@ use core::ptr::NonNull;
 
 /// A bag of its own for one thread, registered with the pool.
 ///
-/// The consumer takes from it when it refills: there is nothing to flush, and a sleeping thread strands nothing. A put is a few plain stores,
-/// where the system helps (feature `membarrier`), and a fence elsewhere. A full bag
+/// The consumer takes from it when it refills: there is nothing to flush, and a sleeping thread strands nothing. A put is a few plain stores
+/// where the system helps (feature `membarrier`); elsewhere the last of them is sequentially consistent. A full bag
 /// spills to the ring, and pages of other pools find their own way. Dropping it frees the place for another; what lies in
 /// it stays for the consumer.
 ///

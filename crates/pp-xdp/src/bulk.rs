@@ -31,7 +31,7 @@ pub const BULK_FRAMES: usize = 16;
 ///     bulk.push(sent);
 /// }
 /// assert_eq!(bulk.len(), 3);
-/// assert_eq!(bulk.flush(), 1); // one pool, one publication
+/// assert_eq!(bulk.flush(), 1); // one pool
 /// assert!(bulk.is_empty());
 /// # drop(frame);
 /// assert_eq!(pool.stats().recycle.ring, 3);

@@ -24,7 +24,7 @@ use core::hint::black_box;
 use core::mem::MaybeUninit;
 use std::process::ExitCode;
 
-use pp_core::{Counting, DmaDirection, Home, Identity, Page, PageBatch, PagePool, PoolBuilder, doc::Heap};
+use pp_core::{Counting, DmaDirection, Home, Identity, Page, PageBatch, PagePool, PoolBuilder, Stats, doc::Heap};
 use pp_frag::FragCache;
 
 #[inline(never)]
@@ -100,7 +100,7 @@ fn ring64(pool: &mut PagePool, n: usize) {
 
 #[inline(never)]
 fn returner(pool: &mut PagePool, n: usize) {
-    let Some(mut returner) = pool.handle().returner() else { return };
+    let mut returner = pool.handle().returner().expect("the pool was built with one");
     for _ in 0..n {
         if let Ok(page) = pool.alloc() {
             returner.put(page);
@@ -110,7 +110,7 @@ fn returner(pool: &mut PagePool, n: usize) {
 
 #[inline(never)]
 fn returner64(pool: &mut PagePool, n: usize) {
-    let Some(mut returner) = pool.handle().returner() else { return };
+    let mut returner = pool.handle().returner().expect("the pool was built with one");
     let mut batch = PageBatch::<64>::new();
     for _ in 0..n {
         pool.alloc_into(&mut batch);
@@ -176,6 +176,15 @@ fn main() -> ExitCode {
     match builder.build() {
         Ok(mut pool) => {
             run(&mut pool, black_box(n));
+            // Nothing may be cheap because there was no page.
+            let Stats { alloc, provider_failures: 0, limit_hits: 0, .. } = pool.stats() else {
+                eprintln!("icount: the pool ran dry: {}", pool.stats());
+                return ExitCode::FAILURE;
+            };
+            if alloc.fast + alloc.slow + alloc.refill == 0 {
+                eprintln!("icount: no page came out of the pool: {}", pool.stats());
+                return ExitCode::FAILURE;
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -35,7 +35,7 @@ use super::Case;
 use crate::cores::{Patience, pin};
 use crate::lineup::{Absent, Lineup, Peer, Runner, Stage, timed};
 use crate::loops::{BATCH, empty, single};
-use crate::peers::{Attendance, ByRing, Jemalloc, Malloc, Mempool, array_queue, heap_pool, seg_queue};
+use crate::peers::{Attendance, ByRing, Jemalloc, Malloc, Mempool, array_queue, heap_pool, locked_ring, seg_queue};
 use crate::spsc::Apart;
 
 /// Pages that each thread gives back at once. With eight threads that is three quarters of the largest ring, so that there is room
@@ -78,6 +78,13 @@ fn enter(lineup: &mut Lineup<'_>, threads: usize) {
     });
     lineup.enter_if(Peer::Mempool, "", || crew.clone().mempool(1));
     lineup.enter_if(Peer::Mempool, "64 at a time", || crew.clone().mempool(BATCH));
+    lineup.enter(Peer::LockedRing, "", || {
+        crew.clone().items(
+            locked_ring(crew.pages().next_power_of_two(), 1..=crew.pages()),
+            |ring| ring.pop(),
+            |ring, item| assert!(ring.push(item), "there is a place for each"),
+        )
+    });
     lineup.enter(Peer::ArrayQueue, "", || {
         crew.clone().items(
             array_queue(crew.pages(), 0..crew.pages()),

@@ -32,7 +32,7 @@ use super::Case;
 use crate::cores::{Patience, pin};
 use crate::lineup::{Absent, Lineup, Peer, Runner};
 use crate::loops::Direct;
-use crate::peers::{Attendance, CHUNK, Jemalloc, Malloc, Mempool, array_queue, seg_queue};
+use crate::peers::{Attendance, CHUNK, Jemalloc, Malloc, Mempool, array_queue, locked_ring, seg_queue};
 use crate::spsc::{Receiver, Sender, ring};
 
 /// Places between the two threads.
@@ -59,6 +59,10 @@ fn all<const N: usize>(lineup: &mut Lineup<'_>) {
     lineup.enter_if(Peer::Mempool, "", || by_mempool::<N>(other, 256));
     lineup.enter_if(Peer::MempoolUncached, "", || by_mempool::<N>(other, 0));
     lineup.enter(Peer::Rings, "", || by_rings::<N>(other));
+    lineup.enter(Peer::LockedRing, "", || {
+        let ring = locked_ring(PAGES, 1..=PAGES);
+        one_by_one::<N, _>(other, ring.clone(), ring)
+    });
     lineup.enter(Peer::ArrayQueue, "", || {
         let queue = array_queue(PAGES, 0..PAGES);
         one_by_one::<N, _>(other, queue.clone(), queue)

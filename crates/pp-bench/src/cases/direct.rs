@@ -13,7 +13,7 @@ use crate::lineup::{Absent, Lineup, Peer, Runner, timed};
 use crate::loops::{BATCH, Direct, bulk, napi, single};
 use crate::peers::{
     ArrayStack, BiasSplit, BulkByRing, ByRing, DirectPool, Jemalloc, Loop, Malloc, Mapping, Mempool, PageRing, Pushed,
-    array_queue, heap_pool, opool, seg_queue,
+    array_queue, heap_pool, locked_ring, opool, seg_queue,
 };
 
 /// Pages there are; the default provider of a small pool.
@@ -88,6 +88,7 @@ fn ring(lineup: &mut Lineup<'_>) {
         let handle = pool.handle();
         run(BulkByRing(pool, handle), bulk)
     });
+    lineup.enter(Peer::LockedRing, "", || run(locked_ring(2 * BATCH, 1..=BATCH), single));
     lineup.enter(Peer::ArrayQueue, "", || run(array_queue(2 * BATCH, 1..=BATCH), single));
     lineup.enter(Peer::SegQueue, "", || run(seg_queue(1..=BATCH), single));
     lineup.enter(Peer::Opool, "", || run(opool(BATCH), single));

@@ -50,6 +50,7 @@ fn sized<D: 'static>(lineup: &mut Lineup<'_>, by: fn(PagePool) -> D, run: fn(&mu
             let builder = PagePool::builder(buddy(4096, size)).pool_size(size);
             let mut pool = builder.build().expect("memory for a pool");
             let mut out: Vec<Page> = (0..size).map_while(|_| pool.alloc().ok()).collect();
+            assert_eq!(out.len(), size, "all of them");
             out.truncate(size - 64);
             let mut by = by(pool);
             timed(move |pages| {

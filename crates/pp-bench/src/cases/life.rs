@@ -26,7 +26,7 @@ fn enter_create(lineup: &mut Lineup<'_>) {
         let home = Home::new(Heap::new(4096, PAGES));
         timed(move |pools| {
             for _ in 0..pools {
-                drop(PagePool::builder(home.clone()).build());
+                drop(PagePool::builder(home.clone()).build().expect("memory for a pool"));
             }
         })
     });
@@ -34,9 +34,8 @@ fn enter_create(lineup: &mut Lineup<'_>) {
         let home = Home::new(Heap::new(4096, PAGES));
         timed(move |pools| {
             for _ in 0..pools {
-                if let Ok(mut pool) = PagePool::builder(home.clone()).build() {
-                    drop(pool.alloc());
-                }
+                let mut pool = PagePool::builder(home.clone()).build().expect("memory for a pool");
+                drop(pool.alloc().expect("a page of a new pool"));
             }
         })
     });
@@ -44,7 +43,9 @@ fn enter_create(lineup: &mut Lineup<'_>) {
         Mempool::new(PAGES - 1, 64, 256)?;
         Ok(timed(|pools| {
             for _ in 0..pools {
-                drop(Mempool::new(PAGES - 1, 64, 256));
+                if Mempool::new(PAGES - 1, 64, 256).is_err() {
+                    empty();
+                }
             }
         }))
     });
@@ -91,6 +92,7 @@ fn touch_pool(prefault: Prefault) {
         page[0] = 1;
         pages.push(page);
     }
+    assert_eq!(pages.len(), PAGES, "all of them");
 }
 
 fn touch_each(mut by: impl Direct<Item = usize>) {

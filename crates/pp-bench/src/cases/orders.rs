@@ -12,7 +12,7 @@ use pp_provider_buddy::Buddy;
 
 use super::Case;
 use crate::lineup::{Lineup, Peer, Runner, timed};
-use crate::loops::{BATCH, Direct, single};
+use crate::loops::{BATCH, Direct, empty, single};
 use crate::peers::{ByRing, DirectPool, Jemalloc, Malloc, Mapping};
 
 /// Enough for a refill of the largest, and as much again.
@@ -69,10 +69,9 @@ impl<P: Backing> Bare<P> {
     }
 
     fn bulk(&self) {
-        if let Some(units) = self.take::<BATCH>() {
-            // SAFETY: this provider's, and given up here.
-            self.provider.release_bulk(unsafe { UnitDrain::new(&units) });
-        }
+        let Some(units) = self.take::<BATCH>() else { empty() };
+        // SAFETY: this provider's, and given up here.
+        self.provider.release_bulk(unsafe { UnitDrain::new(&units) });
     }
 }
 

@@ -14,5 +14,5 @@ pub(crate) use hacks::{BiasSplit, PageRing};
 pub(crate) use malloc::{Jemalloc, Malloc, Mapping};
 pub(crate) use mempool::{Attendance, CHUNK, Loop, Mempool};
 pub(crate) use ours::{BulkByRing, ByRing, Direct as DirectPool, Pushed, heap_pool};
-pub(crate) use queues::{Boxes, PageBytes, array_queue, opool, opool_once, seg_queue};
+pub(crate) use queues::{Boxes, PageBytes, array_queue, locked_ring, opool, opool_once, seg_queue};
 pub(crate) use stack::ArrayStack;

@@ -33,10 +33,19 @@ impl Bulk for Direct {
     #[inline(always)]
     fn get_all(&mut self, to: &mut Self::Batch) {
         self.0.alloc_into(to);
+        all(to);
     }
     #[inline(always)]
     fn put_all(&mut self, from: &mut Self::Batch) {
         self.0.recycle_batch(from);
+    }
+}
+
+/// A batch that was not filled would be measured as one that cost nothing.
+#[inline(always)]
+fn all(batch: &PageBatch<BATCH>) {
+    if !batch.is_full() {
+        loops::empty();
     }
 }
 
@@ -51,6 +60,7 @@ impl Bulk for Pushed {
     #[inline(always)]
     fn get_all(&mut self, to: &mut Self::Batch) {
         self.0.alloc_into(to);
+        all(to);
         if let Some(page) = to.pop() {
             let _ = to.push(page);
         }
@@ -87,6 +97,7 @@ impl Bulk for BulkByRing {
     #[inline(always)]
     fn get_all(&mut self, to: &mut Self::Batch) {
         self.0.alloc_into(to);
+        all(to);
     }
     #[inline(always)]
     fn put_all(&mut self, from: &mut Self::Batch) {

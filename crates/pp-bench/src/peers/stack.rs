@@ -2,7 +2,7 @@
 
 use core::ptr::NonNull;
 
-use crate::loops::{BATCH, Bulk, Direct};
+use crate::loops::{BATCH, Bulk, Direct, empty};
 
 /// It checks that it is not empty and not full, as every stack that is used must, and does nothing else.
 pub(crate) struct ArrayStack<const PLACES: usize = 128>(NonNull<Inner<PLACES>>);
@@ -106,11 +106,13 @@ impl<const PLACES: usize> Bulk for ArrayStack<PLACES> {
     }
     #[inline(always)]
     fn get_all(&mut self, to: &mut Self::Batch) {
-        self.pop_all(&mut to.0);
+        if !self.pop_all(&mut to.0) {
+            empty();
+        }
     }
     #[inline(always)]
     fn put_all(&mut self, from: &mut Self::Batch) {
-        self.push_all(&from.0);
+        assert!(self.push_all(&from.0), "room for what came out of it");
     }
 }
 
