@@ -84,7 +84,7 @@ typedef struct pp_page pp_page;
 // A page pool, held by the one thread that allocates.
 typedef struct pp_pool pp_pool;
 
-// A bag of its own for one thread that returns much: cheaper than `pp_page_put` from the second page of a batch on.
+// A bag of its own for one thread that returns much: cheaper than `pp_page_put`.
 typedef struct pp_returner pp_returner;
 
 // What a buddy will be. All zeros but `bytes` is a good one.

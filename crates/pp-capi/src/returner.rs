@@ -5,7 +5,7 @@ use crate::object;
 use crate::page::{self, Page};
 use crate::status::{Failure, Status, guard};
 
-/// A bag of its own for one thread that returns much: cheaper than `pp_page_put` from the second page of a batch on.
+/// A bag of its own for one thread that returns much: cheaper than `pp_page_put`.
 #[derive(Debug)]
 pub struct Returner(pp_core::Returner);
 

@@ -46,14 +46,17 @@ pub(crate) struct Bag {
 
 /// The consumer's.
 struct Taken {
-    /// How many the consumer ever took. Written by the consumer, read by the producer for room. Stands still once the bag is closed.
+    /// | state | meaning |
+    /// |---|---|
+    /// | n | the consumer took n pages. Written by the consumer alone, read by the producer for room. Stands still once the bag is closed |
     head: AtomicUsize,
     /// The tail as the consumer last saw it: as long as that is enough, it leaves the producer's line alone.
     tail_seen: Counter,
 }
 
 // SAFETY: a place is written by the producer while it lies outside head..tail, and taken by the consumer while it lies inside; tail
-// (Release, Acquire) and head (Release, Acquire) hand it over each way. Once closed, the head stands still, and both only read.
+// (Release, Acquire) and head (Release, Acquire) hand it over each way. Once closed, the head stands still, so that no
+// place that was published is written again.
 unsafe impl Send for Bag {}
 // SAFETY: as above; that there is one producer is `claim`'s work, that there is one consumer is `PagePool`'s.
 unsafe impl Sync for Bag {}
@@ -234,15 +237,16 @@ impl Bag {
         if !self.is_closed() {
             let head = self.taken.0.head.load(Ordering::Relaxed);
             self.clock.tick();
-            // SeqCst for the sake of `heavy`. Whoever sees it looks at the tail next, which says for itself what it needs.
-            self.end.store(head.wrapping_mul(2) | 1, Ordering::SeqCst);
+            // Relaxed: the caller's `heavy` orders it against the tail, and whoever sees it looks at the tail next, which says for itself what
+            // it needs.
+            self.end.store(head.wrapping_mul(2) | 1, Ordering::Relaxed);
         }
     }
 
     #[inline(always)]
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.clock.tick();
-        // Relaxed: only a hint to call `claim_closed`, which looks again.
+        // Relaxed: says that `claim_closed` is worth a call, which looks again; what must be seen here, a fence before the call makes seen.
         self.end.load(Ordering::Relaxed) != OPEN
     }
 
@@ -307,9 +311,7 @@ impl OpenBag<'_> {
     pub(crate) fn publish(self) -> State {
         ManuallyDrop::new(self).end()
     }
-}
 
-impl OpenBag<'_> {
     #[inline(always)]
     fn end(&mut self) -> State {
         self.writer.full = self.full;
@@ -320,7 +322,7 @@ impl OpenBag<'_> {
 impl Drop for OpenBag<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        // A closed bag's producer comes by once more, at the latest at its own end.
+        // Whoever opened it takes a last look after this.
         let _ = self.end();
     }
 }

@@ -68,7 +68,7 @@ const UNKNOWN: usize = owner::HOME;
 
 // SAFETY: a batch is nothing but pages, and those are `Send`.
 unsafe impl<const N: usize, A: Access> Send for PageBatch<N, A> {}
-// SAFETY: `&PageBatch` gives nothing but the count.
+// SAFETY: `&PageBatch` gives the count and `&Page`, which is `Sync`.
 unsafe impl<const N: usize, A: Access> Sync for PageBatch<N, A> {}
 
 impl<const N: usize, A: Access> PageBatch<N, A> {

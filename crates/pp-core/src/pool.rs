@@ -51,7 +51,7 @@ impl NodePolicy {
 /// driver in the kernel, as a type. Everybody else returns pages by dropping them, or through a [`PoolHandle`] or
 /// [`Returner`](crate::Returner).
 ///
-/// Dropping the pool never blocks. Pages that are still out stay valid; the last one to come home frees what is left.
+/// Dropping the pool waits for nobody's pages. Those that are still out stay valid; the last one to come home frees what is left.
 /// `mem::forget` of a pool leaks it, and its pages go to the ring until that is full, then home.
 ///
 /// # Examples

@@ -376,11 +376,54 @@ impl Drop for Leaving<'_> {
     }
 }
 
+/// What a producer owes its bag at the end of a call: to empty it if it is closed, also when a hook or an iterator panicked.
+pub(crate) struct LastLook<'a>(&'a Bag);
+
+impl<'a> LastLook<'a> {
+    /// # Safety
+    ///
+    /// The caller is the bag's producer, and keeps the bag's pool alive through a reference of its own.
+    #[inline(always)]
+    pub(crate) unsafe fn at(bag: &'a Bag) -> Self {
+        LastLook(bag)
+    }
+
+    /// Nothing is owed: the bag was seen open since the last publication.
+    #[inline(always)]
+    pub(crate) fn not_needed(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for LastLook<'_> {
+    #[cold]
+    fn drop(&mut self) {
+        if self.0.is_closed() {
+            // SAFETY: the promise made to `at`.
+            unsafe { empty_closed_bag(self.0) }
+        }
+    }
+}
+
+/// Puts a page that its Returner's bag did not take, by the shared path.
+///
+/// # Safety
+///
+/// The caller is the sole owner of the page and gives it up; it is the bag's producer, as in [`LastLook::at`].
+#[cold]
+pub(crate) unsafe fn put_past_bag(bag: &Bag, descriptor: NonNull<Descriptor>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let _after = LastLook::at(bag);
+        put(descriptor);
+    }
+}
+
 /// Puts what lies in a closed bag by the shared path, as far as the closer does not get it first.
 ///
 /// # Safety
 ///
-/// The caller is the bag's producer, and keeps the bag's pool alive through a reference of its own.
+/// As [`LastLook::at`].
 #[cold]
 pub(crate) unsafe fn empty_closed_bag(bag: &Bag) {
     /// Goes on also when a page-out hook panicked.

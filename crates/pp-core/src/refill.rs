@@ -25,6 +25,8 @@ impl Consumer {
     #[cold]
     pub(crate) fn refill_cache(&mut self) -> Option<Option<NonNull<Descriptor>>> {
         debug_assert_eq!(self.counts().len.get(), 0);
+        // An empty cache has no page that does not recycle.
+        self.counts().cached_owner.set(self.block.owner_word());
         self.block.enter();
         let node = self.node.preferred();
         let outcome = if self.refill_from_returns(node) {

@@ -5,7 +5,7 @@ use crate::bag::{Bag, BagWriter, State};
 use crate::batch::PageBatch;
 use crate::block::BlockRef;
 use crate::page::Page;
-use crate::put;
+use crate::put::{self, LastLook};
 use crate::ring::CacheLine;
 use crate::sync::Ordering;
 use core::marker::PhantomData;
@@ -70,12 +70,14 @@ impl<A: Access> Returner<A> {
                 None => {}
             }
         }
-        // SAFETY: another pool's or without room, so still ours.
-        unsafe { put::put_rarely(descriptor) }
+        // SAFETY: another pool's or without room, so still ours; the bag is ours since `claim`.
+        unsafe { put::put_past_bag(bag, descriptor) }
     }
 
     /// Puts all `pages`, which become the consumer's together: one publication, however many they are. Costs nothing for
     /// collecting them first, as a [`PageBatch`] does.
+    ///
+    /// None of them is the consumer's before the iterator ends: not for one that waits.
     ///
     /// # Examples
     ///
@@ -101,6 +103,9 @@ impl<A: Access> Returner<A> {
         let ours = self.block.owner_word();
         // SAFETY: the bag lives as long as the block.
         let bag = unsafe { self.bag.as_ref() };
+        // Before what is published at the end, so that it comes after that also in a panic.
+        // SAFETY: the bag is ours since `claim`.
+        let last_look = unsafe { LastLook::at(bag) };
         let mut open = bag.open(&mut self.writer.0);
         for page in pages {
             let is_ours = is_ours(&page);
@@ -115,9 +120,8 @@ impl<A: Access> Returner<A> {
             // SAFETY: the page came by value and is in no bag.
             unsafe { put::put_rarely(descriptor) }
         }
-        if open.publish() == State::Closed {
-            // SAFETY: the bag is ours since `claim`.
-            unsafe { put::empty_closed_bag(bag) }
+        if open.publish() == State::Open {
+            last_look.not_needed();
         }
     }
 

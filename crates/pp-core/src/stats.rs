@@ -10,7 +10,8 @@
 //! hold        = released + in the cache + in the ring + in use
 //! ```
 //!
-//! `ring` includes what lies in the ring and in Returners' bags at the moment. `cache_full` is an attempt, after which the page
+//! `ring` includes what lies in the ring and in Returners' bags at the moment; of a closing pool's bags, a Returner may take pages back, which
+//! count under `released_closed` then. `cache_full` is an attempt, after which the page
 //! counts under `ring` or `ring_full` as well.
 //!
 //! Kernel counterparts: `struct page_pool_alloc_stats`, `struct page_pool_recycle_stats` (Linux 7.3).
@@ -27,7 +28,7 @@ pub(crate) struct ConsumerCounts {
     pub(crate) len: Counter,
     /// Pages ever handed out of the cache.
     pub(crate) pops: Counter,
-    /// The owner word of every page in the cache, for a batch to remember; 0 once a page came that does not recycle. No count, but the
+    /// The owner word of every page in the cache, for a batch to remember; 0 while there may be one that does not recycle. No count, but the
     /// consumer's own, and read where these are.
     pub(crate) cached_owner: Counter,
     /// Pages ever put into the cache by refills.

@@ -211,6 +211,7 @@ fn a_constructor_that_panics_once() {
 
 /// Every way a page can leave, one after the other.
 fn leave_in_every_way(pool: PagePool, attempt: &mut dyn FnMut(&mut dyn FnMut())) {
+    let handle = pool.handle();
     let mut pool = Some(pool);
     let mut returner = pool.as_ref().and_then(|pool| pool.handle().returner());
     let mut pages: Vec<Page> = Vec::new();
@@ -239,7 +240,7 @@ fn leave_in_every_way(pool: PagePool, attempt: &mut dyn FnMut(&mut dyn FnMut()))
     attempt(&mut || assert!(pool.as_mut().is_none_or(|pool| pool.trim(3) > 0)));
     open(&mut pool, &mut pages, 6);
     attempt(&mut || pool.iter_mut().for_each(|pool| pool.update_nid(NodePolicy::Any)));
-    open(&mut pool, &mut pages, 3);
+    open(&mut pool, &mut pages, 9);
     if let (Some(returner), Some(page)) = (&mut returner, pages.pop()) {
         returner.put(page);
     }
@@ -247,9 +248,13 @@ fn leave_in_every_way(pool: PagePool, attempt: &mut dyn FnMut(&mut dyn FnMut()))
     attempt(&mut || drop(pool.take())); // cache, ring and bag
     let mut three = batch(&mut pages);
     attempt(&mut || drop(std::mem::take(&mut three))); // in bulk to a closed pool
+    let mut four = batch(&mut pages);
+    attempt(&mut || returner.iter_mut().for_each(|returner| returner.put_batch(&mut four))); // into a closed bag and past it
     while !pages.is_empty() {
         attempt(&mut || drop(pages.pop()));
     }
+    // While the Returner lives, which need never do anything again.
+    assert_eq!(handle.state(), PoolState::Closed, "{}", handle.stats());
 }
 
 #[test]
@@ -258,7 +263,7 @@ fn a_destructor_that_panics_once() {
         let (home, window) = (home(40), Arc::new(Window::new(false)));
         let calls = Arc::new(AtomicUsize::new(0));
         let seen = calls.clone();
-        let builder = PagePool::builder(home.clone()).cache(8).refill(4).pool_size(4).returners(1, 2);
+        let builder = PagePool::builder(home.clone()).cache(8).refill(4).pool_size(4).returners(1, 4);
         let builder = builder.dma(window.clone(), DmaDirection::FromDevice);
         let pool = builder
             .page_out(move |_| assert_ne!(seen.fetch_add(1, Ordering::Relaxed) + 1, k, "a destructor that panics"))

@@ -249,6 +249,20 @@ model!(
     ["closer frees", "returner frees"],
     [RelaxedBagEnd, RelaxedBagTail]
 );
+model!(
+    loom_two_pages_together_against_close,
+    loom_two_pages_together_against_close_mutants,
+    returner::two_together_against_close,
+    ["closer frees", "returner frees"],
+    [BagWithoutSeal, BagForgotten, NoLightFence, NoHeavyFence]
+);
+model!(
+    loom_next_returner_against_close,
+    loom_next_returner_against_close_mutants,
+    returner::next_one_against_close,
+    ["closer frees", "first frees", "second frees"],
+    [BagForgotten, NoHeavyFence]
+);
 
 /// Where the system is to impose the fence and does not: a page may wait in a closed bag for the Returner's end, and no memory is touched that
 /// is not ours.
@@ -260,6 +274,10 @@ fn loom_returner_against_close_without_its_fence() {
     };
     without("loom_returner_against_close_without_its_fence", returner::publish_against_close);
     without("loom_two_pages_of_a_returner_against_close_without_its_fence", returner::two_against_close);
+    // What one Returner did is the next one's by the fence of its last look alone.
+    let outcomes = ["handed on", "handed on, one taken", "not free yet", "not free yet, one taken"];
+    let name = "loom_returner_changes_hands_without_its_fence";
+    pp_core::sync::Mutant::NoLightFence.run(|| models::must_pass(name, returner::change_of_hands, &outcomes));
 }
 model!(
     loom_returner_against_refill,

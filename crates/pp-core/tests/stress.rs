@@ -407,7 +407,7 @@ fn nothing_is_lost_and_no_page_is_in_two_hands() {
 }
 
 /// A Returner's put while the pool closes, on two processors, and the Returner is neither used again nor dropped: the page must be home all
-/// the same. With the fence that the system imposes, where it does; the models cover the other one.
+/// the same. With the fence that the system imposes, where it does; `sync/asymmetric.rs` tests both, and the models.
 #[test]
 fn a_returner_that_sleeps_after_its_last_put_strands_nothing() {
     const ROUNDS: usize = if cfg!(miri) { 10 } else { 20_000 };

@@ -41,7 +41,7 @@ impl AsymmetricFence {
         }
     }
 
-    /// Its second step, right after the first.
+    /// Its second step, right after the first; the two pair with `heavy` between the other side's.
     #[inline(always)]
     pub(crate) fn load(self, word: &AtomicUsize) -> usize {
         word.load(if self.imposed || MODEL { Ordering::Relaxed } else { Ordering::SeqCst })
@@ -53,8 +53,8 @@ impl AsymmetricFence {
         !self.imposed
     }
 
-    /// Stands between the steps of the side that comes rarely, whose store is `SeqCst`. Takes some microseconds where it is imposed, and
-    /// never sleeps.
+    /// Stands between the store and the load of the side that comes rarely, both of any ordering. Takes some microseconds where it is imposed, and
+    /// may wait for others who impose one.
     #[cold]
     pub(crate) fn heavy(self) {
         if !mutant(Mutant::NoHeavyFence) {
@@ -90,4 +90,58 @@ mod system {
         false
     }
     pub(super) fn impose() {}
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use alloc::vec::Vec;
+    use std::thread;
+
+    use super::{AsymmetricFence, AtomicUsize, Ordering};
+
+    /// Rounds in which each side stores and then loads; says in how many both missed the other.
+    fn missed_by_both(fence: AsymmetricFence, rounds: usize) -> usize {
+        // A place for each round: nobody has to put anything back while the other one may still look.
+        let words = || (0..rounds).map(|_| AtomicUsize::new(0)).collect::<Vec<_>>();
+        let (often, rarely, arrived) = (words(), words(), words());
+        let (often, rarely, arrived) = (&*often, &*rarely, &*arrived);
+        let meet = move |round: usize| {
+            arrived[round].fetch_add(1, Ordering::Relaxed);
+            let mut turns = 0;
+            while arrived[round].load(Ordering::Relaxed) < 2 {
+                turns += 1;
+                if turns % 1024 == 0 { thread::yield_now() } else { core::hint::spin_loop() }
+            }
+        };
+        thread::scope(|scope| {
+            let one = scope.spawn(move || {
+                let side = |round: usize| {
+                    meet(round);
+                    (0..round % 32).for_each(|_| core::hint::spin_loop());
+                    fence.store(&often[round], 1);
+                    fence.load(&rarely[round])
+                };
+                (0..rounds).map(side).collect::<Vec<_>>()
+            });
+            let other = scope.spawn(move || {
+                let side = |round: usize| {
+                    meet(round);
+                    rarely[round].store(1, Ordering::Relaxed);
+                    fence.heavy();
+                    often[round].load(Ordering::Relaxed)
+                };
+                (0..rounds).map(side).collect::<Vec<_>>()
+            });
+            let (one, other) = (one.join().unwrap(), other.join().unwrap());
+            one.iter().zip(&other).filter(|seen| *seen == (&0, &0)).count()
+        })
+    }
+
+    #[test]
+    fn one_side_at_least_sees_the_other() {
+        let rounds = if cfg!(miri) { 200 } else { 50_000 };
+        assert_eq!(missed_by_both(AsymmetricFence::PLAIN, rounds), 0, "each side pays for itself");
+        let best = AsymmetricFence::best();
+        assert_eq!(missed_by_both(best, rounds), 0, "{best:?}");
+    }
 }

@@ -272,7 +272,8 @@ impl Hand {
                 for (home, unit, reserve) in listed {
                     self.predict(|model| model.put(home, unit, reserve));
                 }
-                drop(batch.drain());
+                // By the batch's own end, which knows whose they are, and page by page.
+                if step.count.is_multiple_of(2) { batch = PageBatch::new() } else { drop(batch.drain()) }
             }
         }
         assert!(batch.is_empty());

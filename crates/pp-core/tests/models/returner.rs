@@ -68,6 +68,57 @@ pub(crate) fn two_against_close() -> &'static str {
     scene.freed_by(&actors)
 }
 
+/// Two pages in one publication while the pool closes, by a Returner that sleeps then.
+pub(crate) fn two_together_against_close() -> &'static str {
+    let (scene, home) = Scene::new(2);
+    let mut pool = tiny(home, 1).returners(1, 2).build().unwrap();
+    let mut returner = pool.handle().returner().unwrap();
+    let pages = [pool.alloc().unwrap(), pool.alloc().unwrap()];
+    let worker = thread::spawn(move || {
+        returner.put_all(pages);
+        returner
+    });
+    let closer = thread::spawn(move || drop(pool));
+    let actors = [("returner frees", worker.thread().id()), ("closer frees", closer.thread().id())];
+    let sleeping = worker.join().unwrap();
+    closer.join().unwrap();
+    let outcome = scene.freed_by(&actors);
+    drop(sleeping);
+    outcome
+}
+
+/// A Returner puts a page and goes, and another gets its bag and puts one, while the pool closes. The second one sleeps then, if there was one.
+pub(crate) fn next_one_against_close() -> &'static str {
+    let (scene, home) = Scene::new(2);
+    let mut pool = tiny(home, 1).returners(1, 2).build().unwrap();
+    let handle = pool.handle();
+    let mut returner = handle.returner().unwrap();
+    let (one, two) = (pool.alloc().unwrap(), pool.alloc().unwrap());
+    let first = thread::spawn(move || returner.put(one));
+    let second = thread::spawn(move || match handle.returner() {
+        Some(mut returner) => {
+            returner.put(two);
+            (Some(returner), handle)
+        }
+        None => {
+            drop(two);
+            (None, handle)
+        }
+    });
+    let closer = thread::spawn(move || drop(pool));
+    let actors = [
+        ("first frees", first.thread().id()),
+        ("second frees", second.thread().id()),
+        ("closer frees", closer.thread().id()),
+    ];
+    first.join().unwrap();
+    let sleeping = second.join().unwrap();
+    closer.join().unwrap();
+    let outcome = scene.freed_by(&actors);
+    drop(sleeping);
+    outcome
+}
+
 /// A Returner with room for one brings two pages while the consumer refills: the second goes to the bag once the consumer
 /// has taken the first out, and to the ring before.
 pub(crate) fn publish_against_refill() -> &'static str {
