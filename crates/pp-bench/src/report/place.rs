@@ -1,6 +1,6 @@
 //! Where a report goes: standard output, a file of its own, or between two marks of a file that has other things in it.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Around what is replaced in a file that has both.
@@ -22,9 +22,27 @@ pub(crate) fn put(path: &Path, text: &str) -> Result<(), PlaceError> {
         let _ = std::io::stdout().write_all(text.as_bytes());
         return Ok(());
     }
-    let there = std::fs::read_to_string(path).ok();
-    let text = there.and_then(|there| between(&there, text)).unwrap_or_else(|| text.to_owned());
-    std::fs::write(path, text).map_err(|error| PlaceError { path: path.into(), error })
+    write(path, text).map_err(|error| PlaceError { path: path.into(), error })
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let there = match std::fs::metadata(path) {
+        Ok(there) if there.is_file() => there,
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        // New, or a device or a pipe, which has nothing in it that could be kept.
+        _ => return std::fs::write(path, text),
+    };
+    let old = std::fs::read_to_string(path)?;
+    // Beside it first, so that what is there stays whole when the disk is full.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let written = std::fs::write(&beside, between(&old, text).as_deref().unwrap_or(text))
+        .and_then(|()| std::fs::set_permissions(&beside, there.permissions()))
+        .and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
 }
 
 /// `file` with `text` between its marks, if it has them.
@@ -36,7 +54,35 @@ fn between(file: &str, text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BEGIN, END, between};
+    use std::path::Path;
+
+    use super::{BEGIN, END, between, put};
+
+    #[test]
+    fn a_report_that_does_not_fit_says_so_and_leaves_what_is_there() {
+        let full = Path::new("/dev/full");
+        if full.exists() {
+            let error = put(full, "text").unwrap_err().to_string();
+            assert!(error.starts_with("the report could not be written to /dev/full: "), "{error}");
+        }
+        let folder = std::env::temp_dir().join(format!("pp-bench-place-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("README.md");
+        // No text, so nobody can say what of it is between marks.
+        std::fs::write(&file, [0xff, 0xfe]).unwrap();
+        assert!(put(&file, "new").is_err());
+        assert_eq!(std::fs::read(&file).unwrap(), [0xff, 0xfe]);
+        std::fs::write(&file, format!("a\n{BEGIN}\n{END}\nb\n")).unwrap();
+        // Where the new one would be written is no file.
+        let beside = folder.join("README.md.new");
+        std::fs::create_dir(&beside).unwrap();
+        assert!(put(&file, "new\n").is_err());
+        std::fs::remove_dir(&beside).unwrap();
+        put(&file, "new\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("a\n{BEGIN}\nnew\n{END}\nb\n"));
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn marks_are_kept_and_what_is_between_them_is_not() {
