@@ -15,7 +15,7 @@ model!(
     shuttle_crowd_on_a_pool_with_dma_mutants,
     crowd::pool_with_dma,
     ["all home"],
-    [NoSeal, BagWithoutSeal, ReleaseWithoutClaim, LoserRuns, LoserTouches, ClaimWithoutGeneration]
+    [NoSeal, ReleaseWithoutClaim, LoserRuns, LoserTouches, ClaimWithoutGeneration]
 );
 model!(
     shuttle_crowd_on_a_full_ring,
@@ -161,7 +161,7 @@ model!(
     shuttle_idle_returner_against_close,
     shuttle_idle_returner_against_close_mutants,
     returner::idle_against_close,
-    ["closer frees"],
+    ["closer frees", "returner frees"],
     [BagForgotten]
 );
 model!(shuttle_returner_against_refill, returner::publish_against_refill, ["none", "one", "both"]);
