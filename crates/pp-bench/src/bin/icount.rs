@@ -17,6 +17,7 @@
 //! | `ring64` | 64 pages out in one call, put back in one call by the shared path, and the refill |
 //! | `returner` | one page out, then put by a Returner; every 64 iterations contain one refill from its bag |
 //! | `returner64` | 64 pages out in one call, put back in one call by a Returner, and the refill |
+//! | `returner-all` | the same by `put_all`, which looks at each |
 //!
 //! Statistics and owner checks are on, as always, and the pool is another crate's, as it is for its users.
 
@@ -119,6 +120,17 @@ fn returner64(pool: &mut PagePool, n: usize) {
 }
 
 #[inline(never)]
+fn returner_all(pool: &mut PagePool, n: usize) {
+    let mut returner = pool.handle().returner().expect("the pool was built with one");
+    let mut batch = PageBatch::<64>::new();
+    for _ in 0..n {
+        pool.alloc_into(&mut batch);
+        push_again(&mut batch);
+        returner.put_all(batch.drain());
+    }
+}
+
+#[inline(never)]
 fn frag(pool: &mut PagePool, n: usize) {
     let mut cache = FragCache::new();
     for _ in 0..n {
@@ -162,6 +174,7 @@ fn case(name: &str) -> Option<Case> {
         "ring64" => (ring64, plain()),
         "returner" => (returner, plain().returners(1, 256)),
         "returner64" => (returner64, plain().returners(1, 256)),
+        "returner-all" => (returner_all, plain().returners(1, 256)),
         _ => return None,
     })
 }
