@@ -237,8 +237,8 @@ impl Bag {
         if !self.is_closed() {
             let head = self.taken.0.head.load(Ordering::Relaxed);
             self.clock.tick();
-            // Relaxed: the caller's `heavy` orders it against the tail, and whoever sees it looks at the tail next, which says for itself what
-            // it needs.
+            // Relaxed: the caller's `heavy` orders it against the tail, and whoever claims by it looks at the tail next, which says for itself
+            // what it needs.
             self.end.store(head.wrapping_mul(2) | 1, Ordering::Relaxed);
         }
     }

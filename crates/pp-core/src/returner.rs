@@ -77,7 +77,8 @@ impl<A: Access> Returner<A> {
     /// Puts all `pages`, which become the consumer's together: one publication, however many they are. Costs nothing for
     /// collecting them first, as a [`PageBatch`] does.
     ///
-    /// None of them is the consumer's before the iterator ends: not for one that waits.
+    /// What fits the bag is not the consumer's before the iterator ends, so not for one that waits; what does not fit takes the shared path at
+    /// once, and so does a page of another pool.
     ///
     /// # Examples
     ///

@@ -26,30 +26,35 @@ pub(crate) fn put(path: &Path, text: &str) -> Result<(), PlaceError> {
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let there = match std::fs::metadata(path) {
-        Ok(there) if there.is_file() => there,
+    // A device or a pipe has nothing in it that could be kept, and may have no end.
+    let is_file = match std::fs::metadata(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        // New, or a device or a pipe, which has nothing in it that could be kept.
-        _ => return std::fs::write(path, text),
+        there => there.is_ok_and(|there| there.is_file()),
     };
+    if !is_file {
+        return std::fs::write(path, text);
+    }
     let old = std::fs::read_to_string(path)?;
-    // Beside it first, so that what is there stays whole when the disk is full.
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let written = std::fs::write(&beside, between(&old, text).as_deref().unwrap_or(text))
-        .and_then(|()| std::fs::set_permissions(&beside, there.permissions()))
-        .and_then(|()| std::fs::rename(&beside, path));
+    let new = between(&old, text)?;
+    let written = std::fs::write(path, new.as_deref().unwrap_or(text));
     if written.is_err() {
-        let _ = std::fs::remove_file(&beside);
+        // A full disk has room for what was there before.
+        let _ = std::fs::write(path, old);
     }
     written
 }
 
-/// `file` with `text` between its marks, if it has them.
-fn between(file: &str, text: &str) -> Option<String> {
-    let (before, rest) = file.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{text}{END}{after}"))
+/// `file` with `text` between its marks, or `None` if it has none. One alone is an error: whoever wrote it wants the rest of the file kept.
+fn between(file: &str, text: &str) -> io::Result<Option<String>> {
+    let marks = file.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    match marks {
+        Some((before, after)) => Ok(Some(format!("{before}{BEGIN}\n{text}{END}{after}"))),
+        None if file.contains(BEGIN) || file.contains(END) => {
+            let why = format!("it has not both marks, `{BEGIN}` and, after it, `{END}`");
+            Err(io::Error::new(io::ErrorKind::InvalidData, why))
+        }
+        None => Ok(None),
+    }
 }
 
 #[cfg(test)]
@@ -72,15 +77,12 @@ mod tests {
         std::fs::write(&file, [0xff, 0xfe]).unwrap();
         assert!(put(&file, "new").is_err());
         assert_eq!(std::fs::read(&file).unwrap(), [0xff, 0xfe]);
+        std::fs::write(&file, format!("a\n{BEGIN}\nb\n")).unwrap();
+        assert!(put(&file, "new\n").is_err(), "one mark alone");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("a\n{BEGIN}\nb\n"));
         std::fs::write(&file, format!("a\n{BEGIN}\n{END}\nb\n")).unwrap();
-        // Where the new one would be written is no file.
-        let beside = folder.join("README.md.new");
-        std::fs::create_dir(&beside).unwrap();
-        assert!(put(&file, "new\n").is_err());
-        std::fs::remove_dir(&beside).unwrap();
         put(&file, "new\n").unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("a\n{BEGIN}\nnew\n{END}\nb\n"));
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 
@@ -88,8 +90,8 @@ mod tests {
     fn marks_are_kept_and_what_is_between_them_is_not() {
         let file = format!("a\n{BEGIN}\nold\n{END}\nb\n");
         let new = format!("a\n{BEGIN}\nnew\n{END}\nb\n");
-        assert_eq!(between(&file, "new\n"), Some(new.clone()));
-        assert_eq!(between(&new, "new\n"), Some(new));
-        assert_eq!(between("no marks", "new\n"), None);
+        assert_eq!(between(&file, "new\n").unwrap(), Some(new.clone()));
+        assert_eq!(between(&new, "new\n").unwrap(), Some(new));
+        assert_eq!(between("no marks", "new\n").unwrap(), None);
     }
 }
