@@ -40,7 +40,8 @@ const PIPELINE: &str = "no slower than DPDK with a cache on each processor";
 const CONTENDED: &str = "processor time; the kernel's published contended return is 25 times its uncontended one";
 const FLAT: &str = "no slower for a larger pool, as long as what goes round fits the processor's cache";
 
-/// All promises about time but that about AF_XDP, which `cargo xtask afxdp-bench` measures. Those about instructions are in `instructions.toml`, those about memory in `tests/memory.rs`.
+/// All promises about time but that about AF_XDP, which `cargo xtask afxdp-bench` measures. Those about instructions are in
+/// `instructions.toml`, those about memory in `tests/memory.rs`.
 pub(crate) const BUDGETS: &[Budget] = &[
     budget("single", "", MEMPOOL, 1.0 / 3.0, THREE_TIMES),
     budget("single", "", STACK, 1.15, BARE),

@@ -25,8 +25,6 @@ impl Consumer {
     #[cold]
     pub(crate) fn refill_cache(&mut self) -> Option<Option<NonNull<Descriptor>>> {
         debug_assert_eq!(self.counts().len.get(), 0);
-        // An empty cache has no page that does not recycle.
-        self.counts().cached_owner.set(self.block.owner_word());
         self.block.enter();
         let node = self.node.preferred();
         let outcome = if self.refill_from_returns(node) {
@@ -170,6 +168,8 @@ impl Consumer {
             return Err(AllocError::LimitReached);
         }
         counts.provider_calls.add(1);
+        // The cache is empty, so there is no page in it that does not recycle, until one is admitted.
+        counts.cached_owner.set(self.block.owner_word());
         let order = self.block.config.order;
         let request = Request::new(order, node);
         if order > 0 {

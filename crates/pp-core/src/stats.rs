@@ -28,7 +28,8 @@ pub(crate) struct ConsumerCounts {
     pub(crate) len: Counter,
     /// Pages ever handed out of the cache.
     pub(crate) pops: Counter,
-    /// The owner word of every page in the cache, for a batch to remember; 0 while there may be one that does not recycle. No count, but the
+    /// The owner word of every page in the cache, for a batch to remember; 0 while there may be one that does not recycle: from its coming until the
+    /// provider is asked again. No count, but the
     /// consumer's own, and read where these are.
     pub(crate) cached_owner: Counter,
     /// Pages ever put into the cache by refills.
