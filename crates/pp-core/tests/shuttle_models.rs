@@ -15,7 +15,7 @@ model!(
     shuttle_crowd_on_a_pool_with_dma_mutants,
     crowd::pool_with_dma,
     ["all home"],
-    [NoSeal, ReleaseWithoutClaim, LoserRuns, LoserTouches, ClaimWithoutGeneration]
+    [NoSeal, BagWithoutSeal, BagForgotten, ReleaseWithoutClaim, LoserRuns, LoserTouches, ClaimWithoutGeneration]
 );
 model!(
     shuttle_crowd_on_a_full_ring,

@@ -54,12 +54,16 @@ pub(crate) fn pool_with_dma() -> &'static str {
             let _ = (handle.inflight(), handle.state());
         }
     });
-    workers.into_iter().chain([consumer, neighbour, watcher]).for_each(|actor| actor.join().unwrap());
+    let sleeping: Vec<_> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+    [consumer, neighbour, watcher].into_iter().for_each(|actor| actor.join().unwrap());
+    // While the Returners live, which do nothing any more.
     scene.freed_by(&[]);
+    drop(sleeping);
     "all home"
 }
 
-fn work(index: usize, pages: mpsc::Receiver<Page>, mut returner: Option<Returner>) {
+/// Gives the Returner back, asleep.
+fn work(index: usize, pages: mpsc::Receiver<Page>, mut returner: Option<Returner>) -> Option<Returner> {
     let mut kept = Vec::new();
     for (turn, page) in pages.into_iter().enumerate() {
         match (index + turn) % 6 {
@@ -92,6 +96,7 @@ fn work(index: usize, pages: mpsc::Receiver<Page>, mut returner: Option<Returner
             kept.clear();
         }
     }
+    returner
 }
 
 /// A ring under more returners than it has room for, and a consumer that takes while they publish.

@@ -1,5 +1,7 @@
 //! Returners: one thread's own bag.
 
+use pp_core::{Page, Returner};
+
 use super::thread;
 use super::units::{Scene, tiny};
 
@@ -17,74 +19,50 @@ pub(crate) fn idle_against_close() -> &'static str {
     scene.freed_by(&actors)
 }
 
-/// A Returner publishes while the pool closes: before the seal, or turned away and sent home by itself.
-pub(crate) fn publish_against_close() -> &'static str {
-    let (scene, home) = Scene::new(1);
-    let mut pool = tiny(home, 1).returners(1, 1).build().unwrap();
-    let mut returner = pool.handle().returner().unwrap();
-    let page = pool.alloc().unwrap();
-    let worker = thread::spawn(move || returner.put(page));
+/// A Returner does `work` with so many pages, for all of which its bag has room, while the pool closes. All must be home while what it
+/// returns still lives.
+fn against_close<R: Send + 'static>(pages: usize, work: fn(Returner, Vec<Page>) -> R) -> &'static str {
+    let (scene, home) = Scene::new(pages);
+    let mut pool = tiny(home, 1).returners(1, pages).build().unwrap();
+    let returner = pool.handle().returner().unwrap();
+    let pages = (0..pages).map(|_| pool.alloc().unwrap()).collect();
+    let worker = thread::spawn(move || work(returner, pages));
     let closer = thread::spawn(move || drop(pool));
     let actors = [("returner frees", worker.thread().id()), ("closer frees", closer.thread().id())];
-    worker.join().unwrap();
+    let sleeping = worker.join().unwrap();
     closer.join().unwrap();
-    scene.freed_by(&actors)
+    let outcome = scene.freed_by(&actors);
+    drop(sleeping);
+    outcome
+}
+
+fn put_each(mut returner: Returner, pages: Vec<Page>) -> Returner {
+    pages.into_iter().for_each(|page| returner.put(page));
+    returner
+}
+
+/// A Returner puts a page and ends.
+pub(crate) fn publish_against_close() -> &'static str {
+    against_close(1, |returner, pages| drop(put_each(returner, pages)))
 }
 
 /// The same, and the Returner is not used again, nor dropped, while the page must be home: whoever is last, closer or returner, sees the
 /// other.
 pub(crate) fn publish_against_close_then_sleep() -> &'static str {
-    let (scene, home) = Scene::new(1);
-    let mut pool = tiny(home, 1).returners(1, 1).build().unwrap();
-    let mut returner = pool.handle().returner().unwrap();
-    let page = pool.alloc().unwrap();
-    let worker = thread::spawn(move || {
-        returner.put(page);
-        returner
-    });
-    let closer = thread::spawn(move || drop(pool));
-    let actors = [("returner frees", worker.thread().id()), ("closer frees", closer.thread().id())];
-    let sleeping = worker.join().unwrap();
-    closer.join().unwrap();
-    let outcome = scene.freed_by(&actors);
-    drop(sleeping);
-    outcome
+    against_close(1, put_each)
 }
 
-/// Two pages, one publication each, while the pool closes: closer and Returner may both be claiming what lies in the bag.
+/// Two pages, one publication each: closer and Returner may both be claiming what lies in the bag.
 pub(crate) fn two_against_close() -> &'static str {
-    let (scene, home) = Scene::new(2);
-    let mut pool = tiny(home, 1).returners(1, 2).build().unwrap();
-    let mut returner = pool.handle().returner().unwrap();
-    let (one, two) = (pool.alloc().unwrap(), pool.alloc().unwrap());
-    let worker = thread::spawn(move || {
-        returner.put(one);
-        returner.put(two);
-    });
-    let closer = thread::spawn(move || drop(pool));
-    let actors = [("returner frees", worker.thread().id()), ("closer frees", closer.thread().id())];
-    worker.join().unwrap();
-    closer.join().unwrap();
-    scene.freed_by(&actors)
+    against_close(2, |returner, pages| drop(put_each(returner, pages)))
 }
 
-/// Two pages in one publication while the pool closes, by a Returner that sleeps then.
+/// Two pages in one publication, by a Returner that sleeps then.
 pub(crate) fn two_together_against_close() -> &'static str {
-    let (scene, home) = Scene::new(2);
-    let mut pool = tiny(home, 1).returners(1, 2).build().unwrap();
-    let mut returner = pool.handle().returner().unwrap();
-    let pages = [pool.alloc().unwrap(), pool.alloc().unwrap()];
-    let worker = thread::spawn(move || {
+    against_close(2, |mut returner, pages| {
         returner.put_all(pages);
         returner
-    });
-    let closer = thread::spawn(move || drop(pool));
-    let actors = [("returner frees", worker.thread().id()), ("closer frees", closer.thread().id())];
-    let sleeping = worker.join().unwrap();
-    closer.join().unwrap();
-    let outcome = scene.freed_by(&actors);
-    drop(sleeping);
-    outcome
+    })
 }
 
 /// A Returner puts a page and goes, and another gets its bag and puts one, while the pool closes. The second one sleeps then, if there was one.
