@@ -1,4 +1,5 @@
-//! A bag: what one [`Returner`](crate::Returner) has returned and the consumer has not taken yet.
+//! A bag: what one producer has returned and the consumer has not taken yet. A [`Returner`](crate::Returner) has one as long as it
+//! lives, a batch that is put by the shared path borrows one while it is put.
 //!
 //! Single producer, single consumer. A put is plain stores, the last of which publishes, and a look whether the bag is closed.
 //! The consumer takes from it whenever it refills, so there is nothing to flush and a sleeping producer strands nothing.
@@ -14,7 +15,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
 
+use crate::descriptor::Descriptor;
 use crate::ring::{CacheLine, Step};
 use crate::sync::{
     AsymmetricFence, AtomicU8, AtomicUsize, Clock, Counter, Mutant, Ordering, UnsafeCell, fence, mutant,
@@ -30,18 +33,25 @@ pub(crate) struct Bag {
     /// | `OPEN` | what is published is the consumer's |
     /// | 2n + 1 | closed, and the first n pages ever published are taken: the next is for whoever makes this 2n + 3 |
     end: AtomicUsize,
+    /// Between a producer's puts and the close.
+    fence: AsymmetricFence,
+    given: CacheLine<Given>,
+    taken: CacheLine<Taken>,
+    /// The consumer looks at the head and changes it then.
+    clock: Clock,
+}
+
+/// The producers'.
+struct Given {
     /// | state | meaning |
     /// |---|---|
-    /// | 0 | free for a new Returner |
-    /// | 1 | some Returner's |
+    /// | 0 | free for a new producer |
+    /// | 1 | some producer's |
     owner: AtomicU8,
     /// | state | meaning |
     /// |---|---|
     /// | n | n pages were ever published. Written by the producer alone |
-    tail: CacheLine<AtomicUsize>,
-    taken: CacheLine<Taken>,
-    /// The consumer looks at the head and changes it then.
-    clock: Clock,
+    tail: AtomicUsize,
 }
 
 /// The consumer's.
@@ -67,6 +77,7 @@ pub(crate) struct BagWriter {
     tail: usize,
     /// The tail at which there is no room, as far as it knows.
     full: usize,
+    /// The bag's.
     fence: AsymmetricFence,
 }
 
@@ -88,8 +99,8 @@ fn place(places: &[UnsafeCell<usize>], position: usize) -> Option<&UnsafeCell<us
 }
 
 impl Bag {
-    /// A bag for `capacity` pages, or `None` when there is no memory for it.
-    pub(crate) fn new(capacity: usize) -> Option<Self> {
+    /// A bag for `capacity` pages, or `None` when there is no memory for it. Of the `fence`, the closer has the other half.
+    pub(crate) fn new(capacity: usize, fence: AsymmetricFence) -> Option<Self> {
         let capacity = capacity.next_power_of_two();
         let mut places = Vec::new();
         places.try_reserve_exact(capacity).ok()?;
@@ -97,19 +108,19 @@ impl Bag {
         Some(Bag {
             places: places.into_boxed_slice(),
             end: AtomicUsize::new(OPEN),
-            owner: AtomicU8::new(0),
-            tail: CacheLine(AtomicUsize::new(0)),
+            fence,
+            given: CacheLine(Given { owner: AtomicU8::new(0), tail: AtomicUsize::new(0) }),
             taken: CacheLine(Taken { head: AtomicUsize::new(0), tail_seen: Counter::new(0) }),
             clock: Clock::new(),
         })
     }
 
-    /// Makes the caller the one producer, if there is none. `fence` is the closer's as well.
-    pub(crate) fn claim(&self, fence: AsymmetricFence) -> Option<BagWriter> {
+    /// Makes the caller the one producer, if there is none.
+    pub(crate) fn claim(&self) -> Option<BagWriter> {
         // Acquire pairs with the fence in `state_at_last`, before `disown`: the next producer goes on where the last one stopped.
-        self.owner.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        let (tail, head) = (self.tail.0.load(Ordering::Relaxed), self.taken.0.head.load(Ordering::Acquire));
-        Some(BagWriter { tail, full: head.wrapping_add(self.places.len()), fence })
+        self.given.0.owner.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        let (tail, head) = (self.given.0.tail.load(Ordering::Relaxed), self.taken.0.head.load(Ordering::Acquire));
+        Some(BagWriter { tail, full: head.wrapping_add(self.places.len()), fence: self.fence })
     }
 
     /// The producer's last look: it must empty a closed bag, with [`Bag::claim_closed`]. What lies in an open one stays for the consumer.
@@ -125,7 +136,7 @@ impl Bag {
     /// Leaves the bag to the next producer, after the last look.
     pub(crate) fn disown(&self) {
         // Relaxed: the fence in `state_at_last` stands before it, and pairs with the Acquire in `claim`.
-        self.owner.store(0, Ordering::Relaxed);
+        self.given.0.owner.store(0, Ordering::Relaxed);
     }
 
     /// The `count` places from `position` on, which are no more than there are: in two pieces where they wrap around.
@@ -146,7 +157,7 @@ impl Bag {
         self.clock.tick();
         // Releases, and pairs with the Acquire in `take` and `claim_closed`: the places and the pages behind them. Store and load together
         // pair with `heavy` in the close: if the closer did not see this tail, we see its end.
-        writer.fence.store(&self.tail.0, tail);
+        writer.fence.store(&self.given.0.tail, tail);
         self.clock.tick();
         let is_open = writer.fence.load(&self.end) == OPEN || mutant(Mutant::BagWithoutSeal);
         if is_open { State::Open } else { State::Closed }
@@ -165,6 +176,28 @@ impl Bag {
     #[inline(always)]
     pub(crate) fn open<'a>(&'a self, writer: &'a mut BagWriter) -> OpenBag<'a> {
         OpenBag { places: &self.places, next: writer.tail, full: writer.full, bag: self, writer }
+    }
+
+    /// Publishes pages together, as many as there is room for, and says how many. For a producer that claimed the bag for this alone: its last
+    /// look must follow.
+    #[inline]
+    pub(crate) fn publish_some(&self, writer: &mut BagWriter, pages: &[NonNull<Descriptor>]) -> usize {
+        let count = pages.len().min(writer.full.wrapping_sub(writer.tail));
+        let [first, second] = self.run(writer.tail, count);
+        let (head, rest) = pages.split_at_checked(first.len()).unwrap_or_default();
+        for (places, pages) in [(first, head), (second, rest)] {
+            for (place, page) in places.iter().zip(pages) {
+                // SAFETY: outside head..tail, so it is the producer's.
+                place.with_mut(|place| unsafe { *place = page.as_ptr().expose_provenance() });
+            }
+        }
+        writer.tail = writer.tail.wrapping_add(count);
+        self.clock.tick();
+        // Pairs with the Acquire in `take` and `claim_closed`: the places and the pages behind them. Whether the bag is closed, the last look
+        // says, by a fence of its own.
+        let release = if mutant(Mutant::RelaxedBagTail) { Ordering::Relaxed } else { Ordering::Release };
+        self.given.0.tail.store(writer.tail, release);
+        count
     }
 
     /// Puts a value in at `at`, not published yet, unless that is `full` and stays so at a second look.
@@ -190,16 +223,24 @@ impl Bag {
         self.taken.0.head.load(Ordering::Acquire)
     }
 
-    /// Takes up to `want`, handing each to `accept` until that says stop. For the consumer, before it closed. `fence` is the producer's.
+    /// Whether there was something to take a moment ago. For the consumer.
+    #[inline(always)]
+    pub(crate) fn has_some(&self) -> bool {
+        self.clock.tick();
+        // Relaxed: `take` looks again.
+        self.given.0.tail.load(Ordering::Relaxed) != self.taken.0.head.load(Ordering::Relaxed)
+    }
+
+    /// Takes up to `want`, handing each to `accept` until that says stop. For the consumer, before it closed.
     #[inline]
-    pub(crate) fn take(&self, fence: AsymmetricFence, want: usize, mut accept: impl FnMut(usize) -> Step) -> usize {
+    pub(crate) fn take(&self, want: usize, mut accept: impl FnMut(usize) -> Step) -> usize {
         self.clock.tick();
         let Taken { head, tail_seen } = &self.taken.0;
         let head = head.load(Ordering::Relaxed);
         let mut known = tail_seen.get().wrapping_sub(head);
         if known < want {
             // Acquire pairs with the Release in `advance`.
-            let tail = self.tail.0.load(Ordering::Acquire);
+            let tail = self.given.0.tail.load(Ordering::Acquire);
             tail_seen.set(tail);
             known = tail.wrapping_sub(head);
         }
@@ -220,7 +261,7 @@ impl Bag {
                 }
             }
         }
-        if fence.waits() {
+        if self.fence.waits() {
             // Written as well, so that their lines are wholly ours when the producer wants them back: it waits for its stores, and taking a
             // line over is quicker than ending its sharing.
             for place in self.run(head, taken).into_iter().flatten() {
@@ -259,7 +300,7 @@ impl Bag {
         let mut end = self.end.load(Ordering::Acquire);
         loop {
             // Acquire pairs with the Release in `advance`.
-            let tail = self.tail.0.load(Ordering::Acquire);
+            let tail = self.given.0.tail.load(Ordering::Acquire);
             if end == OPEN || end == tail.wrapping_mul(2) | 1 {
                 return None;
             }
@@ -279,7 +320,7 @@ impl Bag {
         // It may be newer, by more than fit at a time.
         let acquire = if mutant(Mutant::RelaxedBagLen) { Ordering::Relaxed } else { Ordering::Acquire };
         let head = self.taken.0.head.load(acquire);
-        let tail = self.tail.0.load(Ordering::Relaxed);
+        let tail = self.given.0.tail.load(Ordering::Relaxed);
         if self.is_closed() { 0 } else { tail.wrapping_sub(head).min(self.places.len()) }
     }
 }

@@ -8,8 +8,8 @@ use crate::access::{Access, Host};
 use crate::block::Place;
 use crate::descriptor::{Descriptor, owner};
 use crate::page::Page;
-use crate::put;
 use crate::sync::Ordering;
+use crate::{put, put_many};
 
 /// Up to `N` pages, an array and a length. Dropping it puts all of them in bulk.
 ///
@@ -246,9 +246,9 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
         let pages = self.take();
         match put::block_of(owner) {
             // SAFETY: pages of ours, given up by `take`, and known to be that block's; there are some, so it is alive.
-            Some(block) if !pages.is_empty() => unsafe { put::put_run(pages, block, owner) },
+            Some(block) if !pages.is_empty() => unsafe { put_many::put_run(pages, block, owner) },
             // SAFETY: pages of ours, given up by `take`.
-            _ => unsafe { put::put_many(pages) },
+            _ => unsafe { put_many::put_many(pages) },
         }
     }
 }
@@ -318,7 +318,7 @@ impl<A: Access> Drop for Drain<'_, A> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: given up by the batch and not named.
-        unsafe { put::put_many(self.rest.as_slice()) }
+        unsafe { put_many::put_many(self.rest.as_slice()) }
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) cache_capacity: usize,
     /// Whether pages are given back to a device before they are handed out again.
     pub(crate) syncs: bool,
+    /// How many of the bags are for Returners. The others are for batches.
+    pub(crate) returners: usize,
     /// Between Returners and the close.
     pub(crate) returns_fence: AsymmetricFence,
 }
@@ -198,6 +200,17 @@ impl Block {
         self.canary.enter();
         // SAFETY: the books cannot close while the caller counts, so the elected thread has not come yet.
         unsafe { self.table.with(|table| &*table).as_ref().unwrap_unchecked() }
+    }
+
+    /// The bags that threads claim for long.
+    pub(crate) fn returner_bags(&self) -> &[Bag] {
+        self.bags.get(..self.config.returners).unwrap_or_default()
+    }
+
+    /// The bags that a batch borrows.
+    #[inline]
+    pub(crate) fn batch_bags(&self) -> &[Bag] {
+        self.bags.get(self.config.returners..).unwrap_or_default()
     }
 
     /// What statistics must not do; for the model that says so.

@@ -39,6 +39,10 @@ pub const MAX_CACHE: usize = 4096;
 pub const DEFAULT_REFILL: usize = 64;
 /// Returners at most. See [`PoolBuilder`].
 pub const MAX_RETURNERS: usize = 64;
+/// Pages that the bag for batches has room for in a pool whose builder says nothing. See [`PoolBuilder::batch_bags`].
+pub const DEFAULT_BATCH_BAG: usize = 512;
+/// Bags for batches at most. See [`PoolBuilder::batch_bags`].
+pub const MAX_BATCH_BAGS: usize = 64;
 
 /// What a pool will be. Made by [`PagePool::builder`]; [`build`](PoolBuilder::build) checks all of it.
 ///
@@ -63,6 +67,7 @@ pub const MAX_RETURNERS: usize = 64;
 ///     .limit(128)
 ///     .watermark(96, |pressure| println!("{pressure:?}"))
 ///     .returners(1, 64)
+///     .batch_bags(2, 128)
 ///     .reaper(Reaper::new(drop)) // on the spot; a channel to another thread would be usual
 ///     .build()?;
 /// assert_eq!(pool.alloc()?[0], 1);
@@ -85,6 +90,7 @@ pub struct PoolBuilder<A: Access = Host> {
     limit: usize,
     watermark: Option<(usize, WatermarkHook)>,
     returners: Option<(usize, usize)>,
+    batch_bags: Option<(usize, usize)>,
     reaper: Option<Reaper>,
     _access: PhantomData<A>,
 }
@@ -121,6 +127,7 @@ impl PagePool<Host> {
             limit: UNLIMITED,
             watermark: None,
             returners: None,
+            batch_bags: None,
             reaper: None,
             _access: PhantomData,
         }
@@ -216,6 +223,27 @@ impl<A: Access> PoolBuilder<A> {
         self
     }
 
+    /// Keeps `count` bags for `capacity` pages each (rounded up to a power of two) that batches borrow: a batch of eight pages or more that
+    /// is put by the shared path then takes three atomic operations, where the ring takes one a page. As many threads as there
+    /// are bags can do so at once; what finds none free, or no room, goes into the ring.
+    ///
+    /// Without this there is one for [`DEFAULT_BATCH_BAG`] pages, or as many as the ring has slots. With a `count` of 0 there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pp_core::{Home, PageBatch, PagePool, doc::Heap};
+    /// let mut pool = PagePool::builder(Home::new(Heap::new(4096, 64))).batch_bags(4, 256).build()?;
+    /// let batch: PageBatch<32> = pool.alloc_batch();
+    /// std::thread::spawn(move || drop(batch)).join().unwrap();
+    /// assert_eq!(pool.stats().in_ring, 32);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn batch_bags(mut self, count: usize, capacity: usize) -> Self {
+        self.batch_bags = Some((count, capacity));
+        self
+    }
+
     /// Leaves the dropping of the DMA backend and the hooks to `reaper`, when the last page is home.
     pub fn reaper(mut self, reaper: Reaper) -> Self {
         self.reaper = Some(reaper);
@@ -254,10 +282,16 @@ impl<A: Access> PoolBuilder<A> {
         {
             return Err(BuildError::Returners { count, capacity });
         }
+        if let Some((count, capacity)) = self.batch_bags
+            && (count > MAX_BATCH_BAGS || (count > 0 && !(1..=MAX_RING).contains(&capacity)))
+        {
+            return Err(BuildError::BatchBags { count, capacity });
+        }
 
         let ring_size = if self.ring == 0 { DEFAULT_RING } else { self.ring.min(MAX_RING) };
         let ring = Ring::new(ring_size).ok_or(BuildError::OutOfMemory)?;
-        let bags = self.bags()?;
+        let returns_fence = if self.returners.is_none() { AsymmetricFence::PLAIN } else { AsymmetricFence::best() };
+        let bags = self.bags(ring_size, returns_fence)?;
         let needs_sync = self.dma.as_ref().is_some_and(|(ops, _)| ops.needs_sync());
         let sync = self.sync.filter(|_| needs_sync);
         let entry = Entry { zeroing: self.zeroing, sync: sync.is_some(), check_node: geometry.nodes > 1 };
@@ -270,7 +304,8 @@ impl<A: Access> PoolBuilder<A> {
             unit_bytes,
             cache_capacity: self.cache,
             syncs: sync.is_some(),
-            returns_fence: if bags.is_empty() { AsymmetricFence::PLAIN } else { AsymmetricFence::best() },
+            returners: self.returners.map_or(0, |(count, _)| count),
+            returns_fence,
         };
         let table = Table {
             home: self.home,
@@ -302,12 +337,17 @@ impl<A: Access> PoolBuilder<A> {
         Ok(())
     }
 
-    fn bags(&self) -> Result<Box<[Bag]>, BuildError> {
-        let (count, capacity) = self.returners.unwrap_or((0, 1));
+    /// Returners' bags, then those for batches.
+    fn bags(&self, ring_size: usize, returns_fence: AsymmetricFence) -> Result<Box<[Bag]>, BuildError> {
+        let (returners, room) = self.returners.unwrap_or((0, 1));
+        let (batches, batch_room) = self.batch_bags.unwrap_or((1, DEFAULT_BATCH_BAG.min(ring_size)));
         let mut bags = Vec::new();
-        bags.try_reserve_exact(count).map_err(|_| BuildError::OutOfMemory)?;
-        for _ in 0..count {
-            bags.push(Bag::new(capacity).ok_or(BuildError::OutOfMemory)?);
+        bags.try_reserve_exact(returners + batches).map_err(|_| BuildError::OutOfMemory)?;
+        let kinds = [(returners, room, returns_fence), (batches, batch_room, AsymmetricFence::AT_LAST)];
+        for (count, capacity, fence) in kinds {
+            for _ in 0..count {
+                bags.push(Bag::new(capacity, fence).ok_or(BuildError::OutOfMemory)?);
+            }
         }
         Ok(bags.into_boxed_slice())
     }

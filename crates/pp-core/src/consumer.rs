@@ -33,8 +33,9 @@ pub(crate) struct Consumer {
     pub(crate) node: NodePolicy,
     pub(crate) refill: usize,
     pub(crate) reader: RingReader,
-    /// The bag to look into first at the next refill.
-    pub(crate) next_bag: usize,
+    /// The bags to look into first at the next refill, of those for Returners and those for batches.
+    pub(crate) next_returner: usize,
+    pub(crate) next_batch: usize,
     /// Units this pool has mapped, each perhaps no longer. Kept so that closing can unmap what is still out.
     pub(crate) mapped: Vec<NonNull<Descriptor>>,
     pub(crate) above_watermark: bool,
@@ -51,7 +52,8 @@ impl Consumer {
             node,
             refill,
             reader,
-            next_bag: 0,
+            next_returner: 0,
+            next_batch: 0,
             mapped: Vec::new(),
             above_watermark: false,
             error: AllocError::OutOfMemory,
@@ -139,7 +141,7 @@ impl Consumer {
         while excess > 0 {
             let mut taken = self.block.ring.take(&mut self.reader, excess, &mut give);
             for bag in &self.block.bags {
-                taken += bag.take(self.block.config.returns_fence, excess - taken, &mut give);
+                taken += bag.take(excess - taken, &mut give);
             }
             if taken == 0 {
                 taken = self.block.ring.sweep(&mut self.reader, excess, &mut give);

@@ -65,6 +65,13 @@ pub enum BuildError {
         /// Pages each should have room for.
         capacity: usize,
     },
+    /// Up to 64 bags for batches, with room for 1 to 16384 pages each.
+    BatchBags {
+        /// How many were asked for.
+        count: usize,
+        /// Pages each should have room for.
+        capacity: usize,
+    },
     /// There is no memory for the pool's own tables.
     OutOfMemory,
     /// Pool numbers, which are never used twice, have run out.
@@ -103,6 +110,12 @@ impl core::fmt::Display for BuildError {
                 f,
                 "{count} returners for {capacity} pages each are not possible; use 1 to {} of 1 to {} pages",
                 crate::builder::MAX_RETURNERS,
+                crate::builder::MAX_RING
+            ),
+            BuildError::BatchBags { count, capacity } => write!(
+                f,
+                "{count} bags for batches, for {capacity} pages each, are not possible; use at most {} of 1 to {} pages",
+                crate::builder::MAX_BATCH_BAGS,
                 crate::builder::MAX_RING
             ),
             BuildError::OutOfMemory => f.write_str("no memory for the pool's tables; use a smaller pool size or cache"),

@@ -96,7 +96,8 @@ impl<A: Access> PoolHandle<A> {
         drop(page);
     }
 
-    /// Puts all pages of `batch` by the shared path, each to its own pool. The batch is empty afterwards.
+    /// Puts all pages of `batch` by the shared path, each to its own pool: eight or more of one pool through a bag that they borrow
+    /// ([`PoolBuilder::batch_bags`](crate::PoolBuilder::batch_bags)). The batch is empty afterwards.
     pub fn put_batch<const N: usize>(&self, batch: &mut PageBatch<N, A>) {
         batch.put();
     }

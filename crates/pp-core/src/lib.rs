@@ -64,6 +64,7 @@ mod part;
 mod pool;
 mod provider;
 mod put;
+mod put_many;
 mod reaper;
 mod refill;
 mod refs;
@@ -82,7 +83,10 @@ mod trace;
 pub use access::{Access, CpuAccess, Device, Exposed, Host};
 pub use batch::PageBatch;
 pub use books::PoolState;
-pub use builder::{DEFAULT_CACHE, DEFAULT_REFILL, DEFAULT_RING, MAX_CACHE, MAX_RETURNERS, MAX_RING, PoolBuilder};
+pub use builder::{
+    DEFAULT_BATCH_BAG, DEFAULT_CACHE, DEFAULT_REFILL, DEFAULT_RING, MAX_BATCH_BAGS, MAX_CACHE, MAX_RETURNERS, MAX_RING,
+    PoolBuilder,
+};
 pub use descriptor::{Descriptor, Recycling};
 pub use dma::{Counting, Dma, DmaAddr, DmaCounts, DmaDirection, DmaError, DmaRange, Identity};
 pub use error::{AllocError, BuildError, GivenBack};

@@ -3,11 +3,12 @@
 //! A page goes home to *its* pool, whoever gives it and wherever: the owner word decides, not the handle it is given to.
 //! From any thread that is the ring; a full ring or a closed pool sends the page to the provider.
 //!
-//! Kernel counterpart: `page_pool_put_unrefed_netmem`, `page_pool_put_netmem_bulk` (Linux 7.3).
+//! Kernel counterpart: `page_pool_put_unrefed_netmem` (Linux 7.3). Many at once are in [`put_many`](crate::put_many).
 
 use core::ptr::NonNull;
 
 use crate::bag::Bag;
+use crate::bag::State;
 use crate::block::{Block, BlockRef};
 use crate::books::Books;
 use crate::descriptor::{Descriptor, owner};
@@ -108,7 +109,7 @@ impl<const N: usize> Drop for Outbox<N> {
 
 /// Why a page leaves the pool instead of going round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
+pub(crate) enum Reason {
     RingFull,
     Closed,
     NotRecyclable,
@@ -124,7 +125,7 @@ impl From<Refused> for Reason {
 }
 
 impl Block {
-    fn count(&self, reason: Reason) {
+    pub(crate) fn count(&self, reason: Reason) {
         self.enter();
         match reason {
             Reason::RingFull => &self.producers.ring_full,
@@ -272,110 +273,6 @@ unsafe fn put_away(descriptor: NonNull<Descriptor>, word: usize, reason: Reason)
     }
 }
 
-/// Puts several pages by the shared path; neighbours of one pool leave together where they must leave.
-///
-/// # Safety
-///
-/// The caller is the sole owner of each page and gives all of them up.
-#[inline]
-pub(crate) unsafe fn put_many(descriptors: &[NonNull<Descriptor>]) {
-    if !descriptors.is_empty() {
-        // SAFETY: the caller's promise.
-        unsafe { put_some(descriptors) };
-    }
-}
-
-/// # Safety
-///
-/// As [`put_many`].
-unsafe fn put_some(descriptors: &[NonNull<Descriptor>]) {
-    /// Goes on with the next run also when a page-out hook panicked in this one.
-    struct Runs<'a>(&'a [NonNull<Descriptor>]);
-    impl Runs<'_> {
-        fn put(&mut self) {
-            while let Some((first, after)) = self.0.split_first() {
-                // SAFETY: as in `put`.
-                let word = unsafe { first.as_ref() }.owner.load(Ordering::Relaxed);
-                let Some(block) = block_of(word).filter(|_| word & owner::TAGS == 0) else {
-                    self.0 = after;
-                    // SAFETY: ours to give up.
-                    unsafe { put(*first) };
-                    continue;
-                };
-                let other = |d: &NonNull<Descriptor>| {
-                    // SAFETY: as in `put`; each is still unpublished when it is looked at.
-                    unsafe { d.as_ref() }.owner.load(Ordering::Relaxed) != word
-                };
-                let (run, after) = self.0.split_at(self.0.iter().position(other).unwrap_or(self.0.len()));
-                self.0 = after;
-                // SAFETY: the run is ours and given up; its pages name this block.
-                unsafe { put_run(run, block, word) };
-            }
-        }
-    }
-    impl Drop for Runs<'_> {
-        fn drop(&mut self) {
-            self.put();
-        }
-    }
-    Runs(descriptors).put();
-}
-
-/// Puts pages of one pool by the shared path.
-///
-/// # Safety
-///
-/// As [`put_many`]; all pages of `run` have the owner word `word`, which is `block` without a tag.
-pub(crate) unsafe fn put_run(run: &[NonNull<Descriptor>], block: NonNull<Block>, word: usize) {
-    for descriptor in run {
-        untrace(word, *descriptor);
-    }
-    // SAFETY: the pages keep the block alive until the last one is published. By pointer, as in `publish`.
-    let outcome = unsafe {
-        block.as_ref().enter();
-        let values = run.iter().map(|descriptor| descriptor.as_ptr().expose_provenance());
-        Ring::publish_all(&raw const (*block.as_ptr()).ring, values)
-    };
-    if let Err((published, refused)) = outcome {
-        Leaving { block, rest: run.get(published..).unwrap_or_default(), reason: refused.into() }.put();
-        return;
-    }
-    if mutant(Mutant::TouchAfterBulkPublish) {
-        // SAFETY: none; this is the defect that the model must find.
-        unsafe { block.as_ref() }.enter();
-    }
-}
-
-/// Pages of one pool that leave it together; goes on also when a page-out hook panicked.
-struct Leaving<'a> {
-    block: NonNull<Block>,
-    rest: &'a [NonNull<Descriptor>],
-    reason: Reason,
-}
-
-impl Leaving<'_> {
-    fn put(&mut self) {
-        if self.rest.is_empty() {
-            return;
-        }
-        // SAFETY: the remaining pages are ours and on the books, and the outbox books them out last of all.
-        unsafe {
-            let mut outbox = Outbox::<32>::new(self.block);
-            while let Some((first, rest)) = self.rest.split_first() {
-                self.rest = rest;
-                self.block.as_ref().count(self.reason);
-                outbox.push(*first);
-            }
-        }
-    }
-}
-
-impl Drop for Leaving<'_> {
-    fn drop(&mut self) {
-        self.put();
-    }
-}
-
 /// What a producer owes its bag at the end of a call: to empty it if it is closed, also when a hook or an iterator panicked.
 pub(crate) struct LastLook<'a>(&'a Bag);
 
@@ -444,6 +341,26 @@ pub(crate) unsafe fn empty_closed_bag(bag: &Bag) {
         }
     }
     Left(bag).put();
+}
+
+/// The end of a producer's time with a bag: what lies in a closed one is put by the shared path, and the bag is free for the next
+/// producer, also when a hook panics.
+///
+/// # Safety
+///
+/// As [`LastLook::at`].
+pub(crate) unsafe fn leave_bag(bag: &Bag) {
+    struct Disown<'a>(&'a Bag);
+    impl Drop for Disown<'_> {
+        fn drop(&mut self) {
+            self.0.disown();
+        }
+    }
+    let bag = Disown(bag);
+    if bag.0.state_at_last() == State::Closed {
+        // SAFETY: the caller's promise.
+        unsafe { empty_closed_bag(bag.0) };
+    }
 }
 
 /// Takes a page off the books without sending it home: the page gets its own share of the region and of the block.

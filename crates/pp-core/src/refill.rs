@@ -7,6 +7,7 @@ use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
+use crate::bag::Bag;
 use crate::block::{PREMAPPED, Place};
 use crate::consumer::Consumer;
 use crate::descriptor::{Descriptor, Recycling, SYNC_FULL, owner};
@@ -126,8 +127,8 @@ impl Consumer {
     /// ring whose heads and the bags have nothing is swept before the provider is asked.
     #[inline(always)]
     fn take_returned(&mut self, accept: impl Fn(usize, usize) -> Step) -> usize {
-        let Consumer { block, refill: want, reader, next_bag, .. } = self;
-        let (want, bags, fence) = (*want, &block.bags, block.config.returns_fence);
+        let Consumer { block, refill: want, reader, next_returner, next_batch, .. } = self;
+        let (want, bags) = (*want, block.returner_bags());
         let stopped = Cell::new(false);
         // Counts in a register: a closure of its own for each of the three.
         let numbered = |mut index: usize| {
@@ -145,11 +146,16 @@ impl Consumer {
         let mut taken = 0;
         for step in 0..bags.len() {
             if taken < want && !stopped.get() {
-                taken += bags[(*next_bag + step) % bags.len()].take(fence, want - taken, numbered(taken));
+                taken += bags[(*next_returner + step) % bags.len()].take(want - taken, numbered(taken));
             }
         }
         if !bags.is_empty() {
-            *next_bag = (*next_bag + 1) % bags.len();
+            *next_returner = (*next_returner + 1) % bags.len();
+        }
+        if taken < want && !stopped.get() && block.batch_bags().iter().any(Bag::has_some) {
+            let step;
+            (taken, step) = take_in_turns(block.batch_bags(), next_batch, taken, want, &accept);
+            stopped.set(step == Step::Stop);
         }
         if taken < want && !stopped.get() {
             taken += block.ring.take(reader, want - taken, numbered(taken));
@@ -385,4 +391,32 @@ impl Consumer {
             hook(&Pressure { crossing, outstanding, watermark, limit: self.block.limits.limit() });
         }
     }
+}
+
+/// Goes on from `taken` up to `want` with bags, of which another one comes first each time, and says how far that came and why not further.
+///
+/// Out of line: what comes after it has all registers, whether batches left anything or not.
+#[inline(never)]
+fn take_in_turns(
+    bags: &[Bag],
+    first: &mut usize,
+    mut taken: usize,
+    want: usize,
+    accept: &impl Fn(usize, usize) -> Step,
+) -> (usize, Step) {
+    let (before, after) = bags.split_at_checked(*first).unwrap_or_default();
+    *first = if after.len() > 1 { *first + 1 } else { 0 };
+    let mut step = Step::More;
+    for bag in after.iter().chain(before) {
+        if taken == want || step == Step::Stop {
+            break;
+        }
+        let mut index = taken;
+        taken += bag.take(want - taken, |value| {
+            index += 1;
+            step = accept(index - 1, value);
+            step
+        });
+    }
+    (taken, step)
 }

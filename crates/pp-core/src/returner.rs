@@ -46,8 +46,7 @@ unsafe impl<A: Access> Sync for Returner<A> {}
 
 impl<A: Access> Returner<A> {
     pub(crate) fn claim(block: &BlockRef) -> Option<Self> {
-        let fence = block.config.returns_fence;
-        let (bag, writer) = block.bags.iter().find_map(|bag| Some((NonNull::from(bag), bag.claim(fence)?)))?;
+        let (bag, writer) = block.returner_bags().iter().find_map(|bag| Some((NonNull::from(bag), bag.claim()?)))?;
         Some(Returner { block: block.clone(), bag, writer: CacheLine(writer), _access: PhantomData })
     }
 
@@ -151,19 +150,8 @@ impl<A: Access> Returner<A> {
 
 impl<A: Access> Drop for Returner<A> {
     fn drop(&mut self) {
-        /// Also when what a page runs on its way home panics.
-        struct Disown<'a>(&'a Bag);
-        impl Drop for Disown<'_> {
-            fn drop(&mut self) {
-                self.0.disown();
-            }
-        }
-        // SAFETY: the bag lives as long as the block.
-        let bag = Disown(unsafe { self.bag.as_ref() });
-        if bag.0.state_at_last() == State::Closed {
-            // SAFETY: the bag is ours since `claim`.
-            unsafe { put::empty_closed_bag(bag.0) };
-        }
+        // SAFETY: the bag lives as long as the block, and is ours since `claim`.
+        unsafe { put::leave_bag(self.bag.as_ref()) }
     }
 }
 

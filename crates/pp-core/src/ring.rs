@@ -21,7 +21,8 @@ use alloc::vec::Vec;
 
 use crate::sync::{Counter, SEAL, Slot};
 
-use self::lane::{Context, LINE, Lane, Last, SEATS};
+pub(crate) use self::lane::Context;
+use self::lane::{LINE, Lane, Last, SEATS};
 
 mod lane;
 

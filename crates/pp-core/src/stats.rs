@@ -10,7 +10,7 @@
 //! hold        = released + in the cache + in the ring + in use
 //! ```
 //!
-//! `ring` includes what lies in the ring and in Returners' bags at the moment; of a closing pool's bags, a Returner may take pages back, which
+//! `ring` includes what lies in the ring and in bags at the moment; of a closing pool's bags, their producers may take pages back, which
 //! count under `released_closed` then. `cache_full` is an attempt, after which the page
 //! counts under `ring` or `ring_full` as well.
 //!
@@ -111,7 +111,7 @@ pub struct RecycleStats {
     pub cached: usize,
     /// Attempts that found the cache full.
     pub cache_full: usize,
-    /// Into the ring or a Returner's bag.
+    /// Into the ring or a bag.
     pub ring: usize,
     /// To the provider, because the ring was full.
     pub ring_full: usize,
@@ -156,7 +156,7 @@ pub struct Stats {
     pub strays: usize,
     /// Pages in the cache.
     pub in_cache: usize,
-    /// Pages in the ring and in Returners' bags.
+    /// Pages in the ring and in bags.
     pub in_ring: usize,
     /// Refills that the limit cut to nothing.
     pub limit_hits: usize,

@@ -9,7 +9,7 @@
 #[macro_use]
 mod models;
 
-use models::{closing, device, fragments, handing, lock, returner, sharing, watching};
+use models::{batches, closing, device, fragments, handing, lock, returner, sharing, watching};
 
 model!(
     loom_ring_hands_over,
@@ -220,6 +220,27 @@ model!(
     fragments::last_part_against_close,
     ["closer frees", "dropper frees"],
     [MissingDrain, NoSeal]
+);
+model!(
+    loom_batch_in_a_bag_against_close,
+    loom_batch_in_a_bag_against_close_mutants,
+    batches::against_close,
+    ["closer frees", "dropper frees"],
+    [LastPageInBag, BagForgotten, NoFenceAtLast, NoHeavyFence, RelaxedBagTail, TouchAfterBulkPublish]
+);
+model!(
+    loom_batch_in_a_bag_against_refill,
+    loom_batch_in_a_bag_against_refill_mutants,
+    batches::against_refill,
+    ["none", "one", "both"],
+    [RelaxedBagTail]
+);
+model!(
+    loom_two_batches_and_one_bag,
+    loom_two_batches_and_one_bag_mutants,
+    batches::two_and_one_bag,
+    ["all of them"],
+    [NoFenceAtLast]
 );
 model!(
     loom_idle_returner_against_close,

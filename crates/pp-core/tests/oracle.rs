@@ -20,7 +20,7 @@ fn setups() -> impl Strategy<Value = Setup> {
     // Rings from 128 slots on have several lanes.
     let sizes = (prop_oneof![1usize..12, 1usize..70, 128usize..300], 1usize..24, any::<prop::sample::Index>());
     let bounds = (prop::option::of(1usize..40), 0usize..40);
-    let returners = (0usize..4, 1usize..10);
+    let returners = (0usize..4, 1usize..10, prop::option::of(1usize..50));
     let zeroing = prop_oneof![Just(Zeroing::Never), Just(Zeroing::OnEntry), Just(Zeroing::OnCrossOwner)];
     let dma = prop::option::of(prop::option::of((0usize..100, 1usize..4000)));
     (memory, sizes, bounds, returners, zeroing, dma).prop_map(
@@ -36,7 +36,7 @@ fn setups() -> impl Strategy<Value = Setup> {
             let shape =
                 Shape { unit_bytes, units: units << order, nodes: 1, max_order: order, reserve: reserve.min(units) };
             let watermark = Some(watermark).filter(|watermark| limit.is_none_or(|limit| *watermark < limit));
-            let (returners, bag) = returners;
+            let (returners, bag, batch_bag) = returners;
             Setup {
                 shape,
                 order,
@@ -47,6 +47,7 @@ fn setups() -> impl Strategy<Value = Setup> {
                 watermark,
                 returners,
                 bag,
+                batch_bag,
                 zeroing,
                 dma,
             }

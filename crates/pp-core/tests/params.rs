@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use common::{Depot, Shape, Window, take};
 use pp_core::{
-    AllocError, BuildError, DmaDirection, DmaError, Home, MAX_CACHE, MAX_RETURNERS, MAX_RING, PageBatch, PagePool,
-    PoolBuilder, ProvideError,
+    AllocError, BuildError, DmaDirection, DmaError, Home, MAX_BATCH_BAGS, MAX_CACHE, MAX_RETURNERS, MAX_RING,
+    PageBatch, PagePool, PoolBuilder, ProvideError,
 };
 
 fn home() -> Home<Depot> {
@@ -141,6 +141,15 @@ fn returners_have_bounds() {
     let claimed: Vec<_> = std::iter::from_fn(|| pool.handle().returner()).collect();
     assert_eq!(claimed.len(), MAX_RETURNERS);
     assert!(PagePool::builder(home()).build().unwrap().handle().returner().is_none(), "none unless asked for");
+}
+
+#[test]
+fn bags_for_batches_have_bounds() {
+    for (count, capacity) in [(1, 0), (MAX_BATCH_BAGS + 1, 1), (1, MAX_RING + 1), (usize::MAX, usize::MAX)] {
+        refused(|builder| builder.batch_bags(count, capacity), BuildError::BatchBags { count, capacity });
+    }
+    assert!(PagePool::builder(home()).batch_bags(MAX_BATCH_BAGS, 1).build().is_ok());
+    assert!(PagePool::builder(home()).batch_bags(0, 0).build().is_ok(), "none");
 }
 
 #[test]

@@ -8,7 +8,7 @@
 #[macro_use]
 mod models;
 
-use models::{closing, crowd, device, fragments, handing, lock, returner, sharing, watching};
+use models::{batches, closing, crowd, device, fragments, handing, lock, returner, sharing, watching};
 
 model!(
     shuttle_crowd_on_a_pool_with_dma,
@@ -23,6 +23,13 @@ model!(
     crowd::full_ring,
     ["all home"],
     [PublishByStore]
+);
+model!(
+    shuttle_batch_in_a_bag_against_close,
+    shuttle_batch_in_a_bag_against_close_mutants,
+    batches::against_close,
+    ["closer frees", "dropper frees"],
+    [BagForgotten]
 );
 model!(
     shuttle_put_against_refill,

@@ -406,20 +406,56 @@ fn nothing_is_lost_and_no_page_is_in_two_hands() {
     assert!(orphaned >= ORPHANED && checked > 1000);
 }
 
+fn wait_for(word: &AtomicUsize, round: usize) {
+    for turn in 1usize.. {
+        if word.load(Ordering::SeqCst) >= round {
+            break;
+        }
+        if turn.is_multiple_of(1024) { thread::yield_now() } else { std::hint::spin_loop() }
+    }
+}
+
+/// A batch in a borrowed bag while the pool closes, on two processors: all its pages must be home.
+#[test]
+fn a_batch_that_is_put_while_its_pool_closes_strands_nothing() {
+    const ROUNDS: usize = if cfg!(miri) { 10 } else { 20_000 };
+    // So many that putting them in takes as long as closing.
+    const PAGES: usize = 512;
+    let go = AtomicUsize::new(0);
+    let (to_worker, jobs) = std::sync::mpsc::channel::<PageBatch<PAGES>>();
+    let (to_main, done) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        let go = &go;
+        scope.spawn(move || {
+            for (round, batch) in (1..).zip(jobs) {
+                wait_for(go, round);
+                drop(batch);
+                to_main.send(()).unwrap();
+            }
+        });
+        let provider = Home::new(doc::Heap::new(64, PAGES));
+        for round in 1..=ROUNDS {
+            let builder =
+                PagePool::builder(provider.clone()).pool_size(1).cache(PAGES).refill(PAGES).batch_bags(1, PAGES);
+            let mut pool = builder.build().unwrap();
+            let handle = pool.handle();
+            to_worker.send(pool.alloc_batch()).unwrap();
+            go.store(round, Ordering::SeqCst);
+            (0..round % 128).for_each(|_| std::hint::spin_loop());
+            drop(pool);
+            done.recv().unwrap();
+            assert_eq!(handle.state(), PoolState::Closed, "round {round}: {}", handle.stats());
+        }
+        drop(to_worker);
+    });
+}
+
 /// A Returner's put while the pool closes, on two processors, and the Returner is neither used again nor dropped: the page must be home all
 /// the same. With the fence that the system imposes, where it does; `sync/asymmetric.rs` tests both, and the models.
 #[test]
 fn a_returner_that_sleeps_after_its_last_put_strands_nothing() {
     const ROUNDS: usize = if cfg!(miri) { 10 } else { 20_000 };
     let (ready, go) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let wait_for = |word: &AtomicUsize, round: usize| {
-        for turn in 1usize.. {
-            if word.load(Ordering::SeqCst) >= round {
-                break;
-            }
-            if turn.is_multiple_of(1024) { thread::yield_now() } else { std::hint::spin_loop() }
-        }
-    };
     let (to_worker, jobs) = std::sync::mpsc::channel::<(Returner, [Page; 2])>();
     let (to_main, done) = std::sync::mpsc::channel();
     thread::scope(|scope| {

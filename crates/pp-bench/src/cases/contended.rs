@@ -206,7 +206,8 @@ impl Crew {
         G: FnMut(&mut Vec<Page>) + Send + 'static,
     {
         let builder = PagePool::builder(Home::new(Heap::new(4096, self.pages()))).pool_size(16_384);
-        let mut pool = builder.returners(self.threads, EACH).build().expect("memory for a pool");
+        let mut pool =
+            builder.returners(self.threads, EACH).batch_bags(self.threads, EACH).build().expect("memory for a pool");
         let givers: Vec<_> = (0..self.threads).map(|_| Mutex::new(make(&pool))).collect();
         Box::new(move |pages| {
             let take = |stock: &mut Vec<Page>, count: usize| {

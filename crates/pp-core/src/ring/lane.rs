@@ -22,12 +22,12 @@ const _: () = assert!(crate::builder::MAX_RING.is_power_of_two() && SPAN >= crat
 
 /// A producer, as far as it can be told from others: by the stack that it runs on. Two contexts that look the same share a lane.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Context(usize);
+pub(crate) struct Context(usize);
 
 impl Context {
     /// The caller's.
     #[inline(always)]
-    pub(super) fn here() -> Self {
+    pub(crate) fn here() -> Self {
         Context(stack())
     }
 
@@ -40,7 +40,7 @@ impl Context {
     /// Neighbouring threads, whose stacks are some 2 MiB apart, have neighbouring seats; stacks of 64 KiB likewise. Any number:
     /// to be masked with the number of seats, or of lanes for the lane at home.
     #[inline(always)]
-    pub(super) fn seat(self) -> usize {
+    pub(crate) fn seat(self) -> usize {
         (self.0 >> 16).wrapping_add(self.0 >> 21)
     }
 }

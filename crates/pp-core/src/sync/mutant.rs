@@ -68,6 +68,8 @@ pub enum Mutant {
     NoFenceAtLast,
     /// A closer looks into a bag before it can be seen that it is closed.
     NoHeavyFence,
+    /// A batch publishes its last page in a bag that it has yet to give back.
+    LastPageInBag,
     /// A bag's head is given back without Release.
     RelaxedBagHead,
     /// A bag is measured from a head and a tail that were never true together.

@@ -168,9 +168,7 @@ impl Hand {
             Verb::TryPut => self.try_put(pick),
             Verb::HandleBatch | Verb::DropBatch => {
                 let (mut batch, listed) = self.give_batch(step);
-                for (home, unit, reserve) in listed {
-                    self.predict(|model| model.put(home, unit, reserve));
-                }
+                self.predict(|model| model.put_batch(&listed));
                 if matches!(verb, Verb::HandleBatch) {
                     self.world.handles[via].put_batch(&mut batch);
                     assert!(batch.is_empty());
@@ -269,9 +267,7 @@ impl Hand {
                 returner.put_batch(&mut batch);
             }
             _ => {
-                for (home, unit, reserve) in listed {
-                    self.predict(|model| model.put(home, unit, reserve));
-                }
+                self.predict(|model| model.put_batch(&listed));
                 // By the batch's own end, which knows whose they are, and page by page.
                 if step.count.is_multiple_of(2) { batch = PageBatch::new() } else { drop(batch.drain()) }
             }

@@ -25,6 +25,7 @@ pub(crate) struct PoolModel {
     pops: usize,
     bags: Vec<usize>,
     next_bag: usize,
+    batch_bag: usize,
     pub(crate) limit: Option<usize>,
     above: bool,
     /// Times the watermark hook must have run.
@@ -47,7 +48,7 @@ pub(crate) struct Model {
 
 impl PoolModel {
     fn in_ring(&self) -> usize {
-        self.stats.in_ring - self.bags.iter().sum::<usize>()
+        self.stats.in_ring - self.bags.iter().sum::<usize>() - self.batch_bag
     }
 
     fn leave(&mut self, pages: usize) {
@@ -107,6 +108,10 @@ impl Model {
             pool.stats.in_ring -= some;
             taken += some;
         }
+        let from_batches = pool.batch_bag.min(want - taken);
+        pool.batch_bag -= from_batches;
+        pool.stats.in_ring -= from_batches;
+        taken += from_batches;
         let from_ring = pool.in_ring().min(want - taken);
         pool.stats.in_ring -= from_ring;
         taken += from_ring;
@@ -211,6 +216,28 @@ impl Model {
         pool.leave(1);
     }
 
+    /// The shared path for several at once: home, unit, reserve.
+    pub(crate) fn put_batch(&mut self, pages: &[(usize, usize, bool)]) {
+        let kind = |page: &(usize, usize, bool)| (page.0, page.2, self.strays.contains(&page.1));
+        let runs: Vec<_> = pages.chunk_by(|one, next| kind(one) == kind(next)).collect();
+        for run in runs {
+            let (home, unit, reserve) = run[0];
+            let room = self.setup.batch_bag.map_or(0, usize::next_power_of_two);
+            let mut into_bag = 0;
+            // The last one never goes there, and a few are not worth it.
+            if run.len() >= 8 && self.recyclable(home, unit, reserve) {
+                let pool = &mut self.pools[home];
+                into_bag = (run.len() - 1).min(room - pool.batch_bag.min(room));
+                pool.batch_bag += into_bag;
+                pool.stats.in_ring += into_bag;
+                pool.stats.recycle.ring += into_bag;
+            }
+            for (home, unit, reserve) in &run[into_bag..] {
+                self.put(*home, *unit, *reserve);
+            }
+        }
+    }
+
     /// Whether `try_put` takes the page, and the put if it does.
     pub(crate) fn try_put(&mut self, home: usize, unit: usize, reserve: bool) -> bool {
         let fits = self.recyclable(home, unit, reserve) && self.pools[home].in_ring() < self.setup.pool_size;
@@ -242,9 +269,7 @@ impl Model {
         let ours = |page: &&(usize, usize, bool)| page.0 == via && self.recyclable(via, page.1, page.2);
         let full = pages[..rest].iter().filter(ours).count();
         self.pools[via].stats.recycle.cache_full += full;
-        for (home, unit, reserve) in &pages[..rest] {
-            self.put(*home, *unit, *reserve);
-        }
+        self.put_batch(&pages[..rest]);
     }
 
     /// A Returner of `via` is given pages.
@@ -292,7 +317,7 @@ impl Model {
         let excess = (pool.stats.in_cache + pool.stats.in_ring).saturating_sub(keep);
         let from_ring = pool.in_ring().min(excess);
         let mut rest = excess - from_ring;
-        for bag in &mut pool.bags {
+        for bag in pool.bags.iter_mut().chain([&mut pool.batch_bag]) {
             let some = (*bag).min(rest);
             *bag -= some;
             rest -= some;

@@ -21,6 +21,8 @@ pub(crate) struct Setup {
     pub(crate) watermark: Option<usize>,
     pub(crate) returners: usize,
     pub(crate) bag: usize,
+    /// Room for batches, if there is a bag for them.
+    pub(crate) batch_bag: Option<usize>,
     pub(crate) zeroing: Zeroing,
     /// A device; with a range, one that needs syncs.
     pub(crate) dma: Option<Option<(usize, usize)>>,
@@ -58,6 +60,7 @@ impl World {
             if setup.returners > 0 {
                 builder = builder.returners(setup.returners, setup.bag);
             }
+            builder = builder.batch_bags(usize::from(setup.batch_bag.is_some()), setup.batch_bag.unwrap_or(0));
             if let Some(sync) = setup.dma {
                 builder = builder.dma(windows[index].clone(), DmaDirection::FromDevice);
                 if let Some((offset, len)) = sync {

@@ -17,6 +17,7 @@ use pp_core::sync::Mutant;
 mod engine;
 mod units;
 
+pub(crate) mod batches;
 pub(crate) mod closing;
 #[cfg(shuttle)]
 pub(crate) mod crowd;

@@ -232,7 +232,7 @@ impl Scene {
     }
 }
 
-/// A pool with `slots` ring slots, two cache places, one page a refill.
+/// A pool with `slots` ring slots, two cache places, one page a refill, no bags.
 pub(crate) fn tiny<P: Backing<Access = Host>>(home: Home<P>, slots: usize) -> PoolBuilder {
-    PagePool::builder(home).pool_size(slots).cache(2).refill(1)
+    PagePool::builder(home).pool_size(slots).cache(2).refill(1).batch_bags(0, 0)
 }
