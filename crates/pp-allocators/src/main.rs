@@ -13,6 +13,8 @@ extern crate alloc;
 
 #[path = "../../pp-bench/src/measure.rs"]
 mod measure;
+#[path = "../../pp-bench/src/quiet.rs"]
+mod quiet;
 
 use alloc::sync::Arc;
 use core::alloc::{GlobalAlloc, Layout};
@@ -28,6 +30,7 @@ use pp_core::PagePool;
 use pp_provider_buddy::Buddy;
 
 use crate::measure::{Effort, Middle, Runner, measure, timed};
+use crate::quiet::Watch;
 
 /// Items in flight on one thread.
 const BATCH: usize = 64;
@@ -55,13 +58,18 @@ fn main() {
     } else {
         Effort { rounds: args.rounds, round: Duration::from_millis(3) }
     };
+    // Of the caller's processor; whatever the other threads are on, it is none in particular.
+    let watch = Watch::new(&[], |_| false);
     println!("| case | contender | ns an item | quartiles | fastest | times the first |");
     println!("|---|---|---:|---:|---:|---:|");
     for (case, contenders) in
         [("slab", slab()), ("slab cross", slab_cross()), ("arena", arena()), ("arena cross", arena_cross())]
     {
         let (names, mut runners): (Vec<_>, Vec<_>) = contenders.into_iter().unzip();
-        let samples = measure(&mut runners, effort);
+        let (samples, rounds) = measure(&mut runners, effort, &watch);
+        if rounds.disturbed > 0 {
+            eprintln!("{case}: {rounds}");
+        }
         for (line, (name, of_this)) in names.iter().zip(&samples).enumerate() {
             let case = if line == 0 { format!("`{case}`") } else { String::new() };
             let (Some(Middle { median, quartiles: (low, high), least }), Some(ratio)) =

@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 
-use crate::measure::{Effort, Middle, measure};
+use crate::measure::{Effort, Middle, Rounds, measure};
 pub(crate) use crate::measure::{Runner, timed};
+use crate::quiet::Watch;
 
 /// What can be measured. The first comments' words are what `--list` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -207,7 +208,7 @@ pub(crate) fn spread(middle: &Middle) -> f64 {
 
 impl Lineup<'_> {
     /// Measures all who are there.
-    pub(crate) fn measure(self, effort: Effort) -> Vec<Outcome> {
+    pub(crate) fn measure(self, effort: Effort, watch: &Watch) -> (Vec<Outcome>, Rounds) {
         let mut runners = Vec::new();
         let mut outcomes = Vec::new();
         for Contender { who, run } in self.contenders {
@@ -215,9 +216,10 @@ impl Lineup<'_> {
             outcomes.push(Outcome { who, samples: Vec::new(), absent });
         }
         let present = outcomes.iter_mut().filter(|outcome| outcome.absent.is_none());
-        for (outcome, samples) in present.zip(measure(&mut runners, effort)) {
+        let (samples, rounds) = measure(&mut runners, effort, watch);
+        for (outcome, samples) in present.zip(samples) {
             outcome.samples = samples;
         }
-        outcomes
+        (outcomes, rounds)
     }
 }

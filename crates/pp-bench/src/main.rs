@@ -14,6 +14,7 @@ mod lineup;
 mod loops;
 mod measure;
 mod peers;
+mod quiet;
 mod report;
 mod spsc;
 
@@ -29,6 +30,7 @@ use crate::budgets::BUDGETS;
 use crate::cases::Case;
 use crate::lineup::{Lineup, Outcome, Purpose, Stage};
 use crate::measure::Effort;
+use crate::quiet::Watch;
 use crate::report::{Entry, PlaceError, Setting, Verdict};
 
 fn main() -> ExitCode {
@@ -95,7 +97,13 @@ impl Run<'_> {
     fn once(&self, case: &Case) -> Vec<Outcome> {
         let mut lineup = Lineup::new(self.stage);
         (case.enter)(&mut lineup);
-        lineup.measure(self.effort)
+        // The first is this thread's own.
+        let others = self.stage.cpus.get(1..case.busy.min(self.stage.cpus.len())).unwrap_or_default();
+        let (outcomes, rounds) = lineup.measure(self.effort, &Watch::new(others, cores::pin));
+        if rounds.disturbed > 0 {
+            eprintln!("        {rounds}");
+        }
+        outcomes
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! A machine that others use too is slow for a while and then fast again. So nobody is measured in one go: all
 //! contenders of a case take turns in short rounds, A B C A B C, and what is compared is the rounds of one turn with
-//! each other. The median throws away the rounds that somebody else's compiler ran in; the quartiles say how
-//! many those were.
+//! each other. A round in which a processor was visibly not ours alone is measured again ([`quiet`](crate::quiet)), as far as there is time; what
+//! disturbs unseen, the median throws away, and the quartiles say how much that was.
 
 use core::time::Duration;
 use std::time::Instant;
+
+use crate::quiet::{Look, Watch};
 
 /// Moves so many pages, a multiple of 64, and says how long that took.
 pub(crate) type Runner = Box<dyn FnMut(usize) -> Duration>;
@@ -53,16 +55,60 @@ impl Middle {
     }
 }
 
-/// Lets the contenders take turns. Nanoseconds a page for each of them, in the order of the rounds.
-pub(crate) fn measure(contenders: &mut [Runner], effort: Effort) -> Vec<Vec<f64>> {
-    let pages: Vec<_> = contenders.iter_mut().map(|run| calibrate(run, effort.round)).collect();
-    let mut samples = vec![Vec::with_capacity(effort.rounds); contenders.len()];
-    for _ in 0..effort.rounds.max(1) {
-        for ((run, pages), samples) in contenders.iter_mut().zip(&pages).zip(&mut samples) {
-            samples.push(run(*pages).as_nanos() as f64 / *pages as f64);
-        }
+/// What became of the rounds of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rounds {
+    /// How many there were.
+    pub(crate) all: usize,
+    /// In how many of them a processor was not ours alone.
+    pub(crate) disturbed: usize,
+    /// How many of those count all the same, because there were not enough others.
+    pub(crate) counted: usize,
+}
+
+impl core::fmt::Display for Rounds {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Rounds { all, disturbed, counted } = self;
+        write!(f, "in {disturbed} of {all} rounds a processor was shared with somebody; {counted} of them count")
     }
-    samples
+}
+
+/// How many times as long as at best the watch's loop may take in a round that counts as quiet. Alone it takes up to 1.12 times, beside somebody
+/// else 1.3 and more.
+const QUIET: f64 = 1.15;
+/// More rounds than were asked for are tried as long as one of so many is quiet.
+const PATIENCE: usize = 4;
+
+/// Lets the contenders take turns. Nanoseconds a page for each of them, in the order of the rounds that count: the quiet ones, and if
+/// those are too few the least disturbed ones.
+pub(crate) fn measure(contenders: &mut [Runner], effort: Effort, watch: &Watch) -> (Vec<Vec<f64>>, Rounds) {
+    let pages: Vec<_> = contenders.iter_mut().map(|run| calibrate(run, effort.round)).collect();
+    let need = effort.rounds.max(1);
+    let mut before = watch.look();
+    let mut best = before.clone();
+    let mut rounds: Vec<(Look, Vec<f64>)> = Vec::with_capacity(need);
+    let mut quiet = 0;
+    while quiet < need && (rounds.len() < need || rounds.len() < quiet * PATIENCE) {
+        let turn = |(run, pages): (&mut Runner, &usize)| run(*pages).as_nanos() as f64 / *pages as f64;
+        let times = contenders.iter_mut().zip(&pages).map(turn).collect();
+        let after = watch.look();
+        best = best.or_faster(&after);
+        rounds.push((before.or_slower(after.clone()), times));
+        before = after;
+        // All of them again: the best may have been seen just now.
+        quiet = rounds.iter().filter(|(look, _)| look.through(&best) <= QUIET).count();
+    }
+    let mut order: Vec<_> = (0..rounds.len()).collect();
+    let disturbance = |at: &usize| rounds.get(*at).map_or(1.0, |(look, _)| look.through(&best).max(QUIET));
+    // Stable: of the quiet ones, the first that there were.
+    order.sort_by(|one, other| disturbance(one).total_cmp(&disturbance(other)));
+    order.truncate(need);
+    order.sort_unstable();
+    let counting: Vec<_> = order.iter().filter_map(|at| Some(&rounds.get(*at)?.1)).collect();
+    let samples =
+        (0..contenders.len()).map(|who| counting.iter().filter_map(|times| times.get(who)).copied().collect());
+    let counts = Rounds { all: rounds.len(), disturbed: rounds.len() - quiet, counted: need.saturating_sub(quiet) };
+    (samples.collect(), counts)
 }
 
 /// How many pages fill a round. Also the warm-up.
@@ -83,6 +129,7 @@ mod tests {
     use core::time::Duration;
 
     use super::{Effort, Middle, Runner, measure};
+    use crate::quiet::Watch;
 
     #[test]
     fn the_middle_of_samples() {
@@ -103,7 +150,8 @@ mod tests {
             })
         };
         let effort = Effort { rounds: 5, round: Duration::from_micros(1) };
-        let samples = measure(&mut [clock(1), clock(2)], effort);
+        let (samples, rounds) = measure(&mut [clock(1), clock(2)], effort, &Watch::new(&[], |_| true));
+        assert!(rounds.all >= 5 && rounds.counted <= rounds.disturbed, "{rounds:?}");
         let ratio = Middle::of_ratios(&samples[1], &samples[0]).unwrap();
         assert_eq!((samples[0].len(), ratio.least, ratio.median, ratio.quartiles), (5, 2.0, 2.0, (2.0, 2.0)));
     }

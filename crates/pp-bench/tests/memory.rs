@@ -2,9 +2,8 @@
 //! estimated: every allocation of this program goes through a counter.
 
 use core::alloc::{GlobalAlloc, Layout};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::cell::Cell;
 use std::alloc::System;
-use std::sync::Mutex;
 
 use pp_core::{Home, PagePool, doc::Heap};
 
@@ -12,19 +11,25 @@ const PAGE: usize = 4096;
 
 struct Counted;
 
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-/// One test at a time, because they share the count.
-static ALONE: Mutex<()> = Mutex::new(());
+std::thread_local! {
+    /// A count for each thread: the harness allocates on threads of its own while a test counts.
+    static BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count(change: impl FnOnce(usize) -> usize) {
+    // A thread that is ending has none any more, and no test.
+    let _ = BYTES.try_with(|bytes| bytes.set(change(bytes.get())));
+}
 
 // SAFETY: the system's allocator, and a count.
 unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        BYTES.fetch_add(layout.size(), Ordering::Relaxed);
+        count(|bytes| bytes.wrapping_add(layout.size()));
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
+        count(|bytes| bytes.wrapping_sub(layout.size()));
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(start, layout) }
     }
@@ -35,16 +40,16 @@ static ALLOCATOR: Counted = Counted;
 
 /// Bytes that `make` leaves allocated while what it made lives.
 fn bytes<T>(make: impl FnOnce() -> T) -> usize {
-    let before = BYTES.load(Ordering::Relaxed);
+    let before = BYTES.get();
     let made = make();
-    let after = BYTES.load(Ordering::Relaxed);
+    let after = BYTES.get();
     drop(made);
-    after - before
+    // Wraps: a thread may free what another one allocated.
+    after.wrapping_sub(before)
 }
 
 #[test]
 fn a_unit_costs_its_descriptor_of_64_bytes_at_most() {
-    let _alone = ALONE.lock().unwrap();
     let heap = |units: usize| bytes(|| Heap::new(PAGE, units)) - units * PAGE;
     let each = (heap(8192) - heap(4096)) as f64 / 4096.0;
     // The example provider's own list has 4 bytes for each, perhaps twice that for want of knowing the number.
@@ -54,7 +59,6 @@ fn a_unit_costs_its_descriptor_of_64_bytes_at_most() {
 
 #[test]
 fn a_place_in_the_ring_costs_8_bytes_and_the_rest_is_constant() {
-    let _alone = ALONE.lock().unwrap();
     let home = Home::new(Heap::new(PAGE, 64));
     let pool = |ring: usize| bytes(|| PagePool::builder(home.clone()).pool_size(ring).build().unwrap());
     let (small, large) = (pool(1024), pool(16_384));
@@ -64,10 +68,9 @@ fn a_place_in_the_ring_costs_8_bytes_and_the_rest_is_constant() {
 
 #[test]
 fn pages_that_enter_cost_nothing_more() {
-    let _alone = ALONE.lock().unwrap();
     let mut pool = PagePool::builder(Home::new(Heap::new(PAGE, 4096))).build().unwrap();
     let mut pages = Vec::with_capacity(4096);
-    let before = BYTES.load(Ordering::Relaxed);
+    let before = BYTES.get();
     pages.extend((0..4096).map_while(|_| pool.alloc().ok()));
-    assert_eq!((pages.len(), BYTES.load(Ordering::Relaxed) - before), (4096, 0));
+    assert_eq!((pages.len(), BYTES.get().wrapping_sub(before)), (4096, 0));
 }

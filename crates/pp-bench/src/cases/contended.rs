@@ -47,6 +47,7 @@ pub(crate) fn cases() -> Vec<Case> {
         let who = if threads == 1 { "one thread gives".to_owned() } else { format!("{threads} threads at once give") };
         let about = format!("{who} back, processor time with the consumer's");
         Case::new("contended", format!("contended{threads}"), about, move |lineup| enter(lineup, threads))
+            .keeps_busy(threads)
     };
     [1, 2, 4, 8].into_iter().map(case).collect()
 }

@@ -25,6 +25,8 @@ pub(crate) struct Case {
     pub(crate) unit: &'static str,
     /// Processors without which it cannot be measured.
     pub(crate) processors: usize,
+    /// Processors at most that it keeps busy.
+    pub(crate) busy: usize,
     /// Enters everybody who can do it.
     pub(crate) enter: Box<dyn Fn(&mut Lineup<'_>)>,
 }
@@ -37,7 +39,8 @@ impl Case {
         about: impl Into<String>,
         enter: impl Fn(&mut Lineup<'_>) + 'static,
     ) -> Self {
-        Case { name: name.into(), group, about: about.into(), unit: "page", processors: 1, enter: Box::new(enter) }
+        let (name, about, enter) = (name.into(), about.into(), Box::new(enter));
+        Case { name, group, about, unit: "page", processors: 1, busy: 1, enter }
     }
 
     fn per(self, unit: &'static str) -> Self {
@@ -45,7 +48,11 @@ impl Case {
     }
 
     fn on_processors(self, processors: usize) -> Self {
-        Case { processors, ..self }
+        Case { processors, busy: processors, ..self }
+    }
+
+    fn keeps_busy(self, busy: usize) -> Self {
+        Case { busy, ..self }
     }
 }
 
