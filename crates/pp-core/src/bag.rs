@@ -338,7 +338,27 @@ pub(crate) struct OpenBag<'a> {
     writer: &'a mut BagWriter,
 }
 
-impl OpenBag<'_> {
+impl<'a> OpenBag<'a> {
+    /// The places that the next `count` values go to, as far as they are known to be free and lie in one piece.
+    #[inline(always)]
+    pub(crate) fn next_places(&self, count: usize) -> &'a [UnsafeCell<usize>] {
+        let start = self.next & self.places.len().wrapping_sub(1);
+        let places = self.places.get(start..).unwrap_or_default();
+        places.get(..count.min(self.full.wrapping_sub(self.next))).unwrap_or_default()
+    }
+
+    /// Puts one value in, into the first of the [next places](OpenBag::next_places).
+    ///
+    /// # Safety
+    ///
+    /// It is that one.
+    #[inline(always)]
+    pub(crate) unsafe fn push_at(&mut self, place: &UnsafeCell<usize>, value: usize) {
+        // SAFETY: outside head..tail, so it is the producer's.
+        place.with_mut(|place| unsafe { *place = value });
+        self.next = self.next.wrapping_add(1);
+    }
+
     /// Puts one value in; `false` if there is no room.
     #[inline(always)]
     pub(crate) fn push(&mut self, value: usize) -> bool {

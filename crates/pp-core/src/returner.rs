@@ -107,6 +107,21 @@ impl<A: Access> Returner<A> {
         // SAFETY: the bag is ours since `claim`.
         let last_look = unsafe { LastLook::at(bag) };
         let mut open = bag.open(&mut self.writer.0);
+        let mut pages = pages.into_iter();
+        // As many as surely have room, without a look for it at each.
+        for place in open.next_places(pages.size_hint().0) {
+            let Some(page) = pages.next() else { break };
+            let is_ours = is_ours(&page);
+            let descriptor = page.into_descriptor();
+            if !is_ours {
+                // SAFETY: the page came by value and is in no bag.
+                unsafe { put::put_rarely(descriptor) }
+                break;
+            }
+            put::untrace(ours, descriptor);
+            // SAFETY: the first of those that are left.
+            unsafe { open.push_at(place, descriptor.as_ptr().expose_provenance()) };
+        }
         for page in pages {
             let is_ours = is_ours(&page);
             let descriptor = page.into_descriptor();
