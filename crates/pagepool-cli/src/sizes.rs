@@ -1,8 +1,8 @@
 //! How many pages there are, and where they can be at once.
 //!
 //! One pool a queue feeds both devices. A page is in the receive ring, in the transmit ring, in the pool's cache, in its ring, in
-//! the bag of the thread that cleans up after transmission, or in somebody's hands; all of these are bounded, so the
-//! provider never needs more than their sum.
+//! the bag of the thread that cleans up after transmission or the one for batches, or in somebody's hands; all of these are bounded, and what
+//! is idle is taken before the provider is asked, so the provider never needs more than the sum of the others.
 
 use std::num::{NonZeroU16, NonZeroU32};
 

@@ -58,12 +58,17 @@ fn a_unit_costs_its_descriptor_of_64_bytes_at_most() {
 }
 
 #[test]
-fn a_place_in_the_ring_costs_8_bytes_and_the_rest_is_constant() {
+fn a_place_in_the_ring_or_a_bag_costs_8_bytes_and_the_rest_is_constant() {
     let home = Home::new(Heap::new(PAGE, 64));
     let pool = |ring: usize| bytes(|| PagePool::builder(home.clone()).pool_size(ring).build().unwrap());
     let (small, large) = (pool(1024), pool(16_384));
     assert_eq!(large - small, (16_384 - 1024) * size_of::<usize>());
     assert!(small < 1024 * size_of::<usize>() + 8192, "{small} bytes");
+    // Below 512 slots the bag for batches grows with the ring.
+    assert_eq!(pool(512) - pool(64), 2 * (512 - 64) * size_of::<usize>());
+    let without =
+        |ring: usize| bytes(|| PagePool::builder(home.clone()).pool_size(ring).batch_bags(0, 0).build().unwrap());
+    assert_eq!(without(512) - without(64), (512 - 64) * size_of::<usize>());
 }
 
 #[test]

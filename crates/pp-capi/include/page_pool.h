@@ -147,7 +147,7 @@ typedef struct pp_stats {
   size_t released;
   // Pages in the cache.
   size_t in_cache;
-  // Pages in the ring and with returners.
+  // Pages in the ring and in bags.
   size_t in_ring;
   // Pages that somebody has.
   size_t in_use;

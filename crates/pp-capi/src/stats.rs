@@ -40,7 +40,7 @@ pub struct Stats {
     pub released: usize,
     /// Pages in the cache.
     pub in_cache: usize,
-    /// Pages in the ring and with returners.
+    /// Pages in the ring and in bags.
     pub in_ring: usize,
     /// Pages that somebody has.
     pub in_use: usize,

@@ -5,12 +5,13 @@
 //! The consumer takes from it whenever it refills, so there is nothing to flush and a sleeping producer strands nothing.
 //!
 //! Closing needs the two sides to see each other: the closer says that the bag is closed and then looks what is in it, the producer
-//! puts something in and then looks whether it is closed. An [`AsymmetricFence`] between the two steps of each has at least one of them
-//! see the other's first step; the closer, who comes once, pays for both where the system lets it. From then on what lies in the bag is
-//! for whoever claims it, one page at a time, and both try.
+//! puts something in and then looks whether it is closed. With a full fence between the two steps of each, at least one of them
+//! sees the other's first step. For a Returner's put that is an [`AsymmetricFence`]: the closer, who comes once, pays for both where the system
+//! lets it. A batch, and a Returner at its end, has a fence of its own (`state_at_last`), which also hands the bag to the next
+//! producer. From the close on what lies in the bag is for whoever claims it, one page at a time, and both try.
 //!
-//! No memory safety rests on the fence: were it broken, a page put at the moment of the close would lie in the bag until the producer's
-//! next put, or its end.
+//! No memory safety rests on what the closer imposes: were it broken, a page put at the moment of the close would lie in the bag until the
+//! Returner's next put, or its end.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -33,8 +34,8 @@ pub(crate) struct Bag {
     /// | `OPEN` | what is published is the consumer's |
     /// | 2n + 1 | closed, and the first n pages ever published are taken: the next is for whoever makes this 2n + 3 |
     end: AtomicUsize,
-    /// Between a producer's puts and the close.
-    fence: AsymmetricFence,
+    /// Between each put and the close. `None`: there is none, as each producer puts once and takes a last look then.
+    fence: Option<AsymmetricFence>,
     given: CacheLine<Given>,
     taken: CacheLine<Taken>,
     /// The consumer looks at the head and changes it then.
@@ -60,7 +61,7 @@ struct Taken {
     /// |---|---|
     /// | n | the consumer took n pages. Written by the consumer alone, read by the producer for room. Stands still once the bag is closed |
     head: AtomicUsize,
-    /// The tail as the consumer last saw it: as long as that is enough, it leaves the producer's line alone.
+    /// The tail as the consumer last saw it: as long as that is enough, taking leaves the producer's line alone.
     tail_seen: Counter,
 }
 
@@ -77,7 +78,7 @@ pub(crate) struct BagWriter {
     tail: usize,
     /// The tail at which there is no room, as far as it knows.
     full: usize,
-    /// The bag's.
+    /// The bag's; the plain one, which nobody asks for, if it has none.
     fence: AsymmetricFence,
 }
 
@@ -99,8 +100,9 @@ fn place(places: &[UnsafeCell<usize>], position: usize) -> Option<&UnsafeCell<us
 }
 
 impl Bag {
-    /// A bag for `capacity` pages, or `None` when there is no memory for it. Of the `fence`, the closer has the other half.
-    pub(crate) fn new(capacity: usize, fence: AsymmetricFence) -> Option<Self> {
+    /// A bag for `capacity` pages, or `None` when there is no memory for it. Without a `fence`, of which the closer has the other half, it is for
+    /// [`Bag::publish_some`] alone.
+    pub(crate) fn new(capacity: usize, fence: Option<AsymmetricFence>) -> Option<Self> {
         let capacity = capacity.next_power_of_two();
         let mut places = Vec::new();
         places.try_reserve_exact(capacity).ok()?;
@@ -115,12 +117,24 @@ impl Bag {
         })
     }
 
+    /// Whether nobody has it and `count` pages fit, as far as a look without a claim can tell.
+    pub(crate) fn seems_free_for(&self, count: usize) -> bool {
+        self.clock.tick();
+        let (tail, head) = (self.given.0.tail.load(Ordering::Relaxed), self.taken.0.head.load(Ordering::Relaxed));
+        let room = self.places.len().saturating_sub(tail.wrapping_sub(head));
+        room >= count && self.given.0.owner.load(Ordering::Relaxed) == 0
+    }
+
     /// Makes the caller the one producer, if there is none.
     pub(crate) fn claim(&self) -> Option<BagWriter> {
         // Acquire pairs with the fence in `state_at_last`, before `disown`: the next producer goes on where the last one stopped.
         self.given.0.owner.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).ok()?;
         let (tail, head) = (self.given.0.tail.load(Ordering::Relaxed), self.taken.0.head.load(Ordering::Acquire));
-        Some(BagWriter { tail, full: head.wrapping_add(self.places.len()), fence: self.fence })
+        Some(BagWriter {
+            tail,
+            full: head.wrapping_add(self.places.len()),
+            fence: self.fence.unwrap_or(AsymmetricFence::PLAIN),
+        })
     }
 
     /// The producer's last look: it must empty a closed bag, with [`Bag::claim_closed`]. What lies in an open one stays for the consumer.
@@ -135,7 +149,8 @@ impl Bag {
 
     /// Leaves the bag to the next producer, after the last look.
     pub(crate) fn disown(&self) {
-        // Relaxed: the fence in `state_at_last` stands before it, and pairs with the Acquire in `claim`.
+        // Relaxed: the fence in `state_at_last` stands before it, and pairs with the Acquire in `claim`. What was claimed of a closed bag since
+        // then needs no release: the head stands still, so that the next producer writes no place that was read.
         self.given.0.owner.store(0, Ordering::Relaxed);
     }
 
@@ -153,6 +168,7 @@ impl Bag {
     /// [`Bag::claim_closed`]. For the producer.
     #[inline(always)]
     fn advance(&self, writer: &mut BagWriter, tail: usize) -> State {
+        debug_assert!(self.fence.is_some(), "a put into a bag that has no fence for it");
         writer.tail = tail;
         self.clock.tick();
         // Releases, and pairs with the Acquire in `take` and `claim_closed`: the places and the pages behind them. Store and load together
@@ -227,8 +243,10 @@ impl Bag {
     #[inline(always)]
     pub(crate) fn has_some(&self) -> bool {
         self.clock.tick();
-        // Relaxed: `take` looks again.
-        self.given.0.tail.load(Ordering::Relaxed) != self.taken.0.head.load(Ordering::Relaxed)
+        let Taken { head, tail_seen } = &self.taken.0;
+        let head = head.load(Ordering::Relaxed);
+        // What was seen before first, which is on the consumer's own line. Relaxed: `take` looks again.
+        tail_seen.get() != head || self.given.0.tail.load(Ordering::Relaxed) != head
     }
 
     /// Takes up to `want`, handing each to `accept` until that says stop. For the consumer, before it closed.
@@ -239,7 +257,7 @@ impl Bag {
         let head = head.load(Ordering::Relaxed);
         let mut known = tail_seen.get().wrapping_sub(head);
         if known < want {
-            // Acquire pairs with the Release in `advance`.
+            // Acquire pairs with the Release in `advance` and `publish_some`.
             let tail = self.given.0.tail.load(Ordering::Acquire);
             tail_seen.set(tail);
             known = tail.wrapping_sub(head);
@@ -261,7 +279,7 @@ impl Bag {
                 }
             }
         }
-        if self.fence.waits() {
+        if self.fence.is_some_and(AsymmetricFence::waits) {
             // Written as well, so that their lines are wholly ours when the producer wants them back: it waits for its stores, and taking a
             // line over is quicker than ending its sharing.
             for place in self.run(head, taken).into_iter().flatten() {
@@ -299,7 +317,7 @@ impl Bag {
         // Acquire pairs with the Release below: a claim of the producer's comes with its tail, so that the end is never past the tail.
         let mut end = self.end.load(Ordering::Acquire);
         loop {
-            // Acquire pairs with the Release in `advance`.
+            // Acquire pairs with the Release in `advance` and `publish_some`.
             let tail = self.given.0.tail.load(Ordering::Acquire);
             if end == OPEN || end == tail.wrapping_mul(2) | 1 {
                 return None;

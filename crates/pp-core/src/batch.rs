@@ -156,9 +156,8 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
         Drain { rest: self.take().iter(), _access: PhantomData }
     }
 
-    /// Puts pages of one pool next to each other and says of how many pools they are, pages that do not recycle left out: so
-    /// many publications it takes to put them, each pool's pages going into its ring together
-    /// (`page_pool_put_netmem_bulk` sorts by rounds).
+    /// Puts pages of one pool next to each other and says of how many pools they are, pages that do not recycle left out: each pool's go
+    /// back together (`page_pool_put_netmem_bulk` sorts by rounds).
     ///
     /// # Examples
     ///
@@ -172,7 +171,7 @@ impl<const N: usize, A: Access> PageBatch<N, A> {
     ///     batch.push(page).expect("room");
     /// }
     /// assert_eq!(batch.sort_by_pool(), 2);
-    /// drop(batch); // two publications
+    /// drop(batch); // each pool's together
     /// assert_eq!((rx0.stats().in_ring, rx1.stats().in_ring), (2, 2));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -147,7 +147,8 @@ impl<A: Access> PoolBuilder<A> {
         self
     }
 
-    /// Slots in the ring. 0 means [`DEFAULT_RING`]; over [`MAX_RING`] it is clamped.
+    /// Slots in the ring. 0 means [`DEFAULT_RING`]; over [`MAX_RING`] it is clamped. Idle pages that do not fit, there or in
+    /// [bags](PoolBuilder::batch_bags), go home.
     pub fn pool_size(mut self, slots: usize) -> Self {
         self.ring = slots;
         self
@@ -224,10 +225,12 @@ impl<A: Access> PoolBuilder<A> {
     }
 
     /// Keeps `count` bags for `capacity` pages each (rounded up to a power of two) that batches borrow: a batch of eight pages or more that
-    /// is put by the shared path then takes three atomic operations, where the ring takes one a page. As many threads as there
-    /// are bags can do so at once; what finds none free, or no room, goes into the ring.
+    /// is put by the shared path then takes three atomic operations as a rule, where the ring takes one a page. As many threads as there
+    /// are bags can do so at once; what finds none free, or no room, goes into the ring. The pages of one pool that lie next to each other
+    /// in a batch count together.
     ///
-    /// Without this there is one for [`DEFAULT_BATCH_BAG`] pages, or as many as the ring has slots. With a `count` of 0 there is none.
+    /// Without this there is one for [`DEFAULT_BATCH_BAG`] pages, or, if those are fewer, as many as the ring has slots (rounded up as well). With a
+    /// `count` of 0 there is none. So many more idle pages a pool may keep than its ring has slots.
     ///
     /// # Examples
     ///
@@ -343,7 +346,7 @@ impl<A: Access> PoolBuilder<A> {
         let (batches, batch_room) = self.batch_bags.unwrap_or((1, DEFAULT_BATCH_BAG.min(ring_size)));
         let mut bags = Vec::new();
         bags.try_reserve_exact(returners + batches).map_err(|_| BuildError::OutOfMemory)?;
-        let kinds = [(returners, room, returns_fence), (batches, batch_room, AsymmetricFence::AT_LAST)];
+        let kinds = [(returners, room, Some(returns_fence)), (batches, batch_room, None)];
         for (count, capacity, fence) in kinds {
             for _ in 0..count {
                 bags.push(Bag::new(capacity, fence).ok_or(BuildError::OutOfMemory)?);

@@ -52,7 +52,7 @@ impl NodePolicy {
 /// [`Returner`](crate::Returner).
 ///
 /// Dropping the pool waits for nobody's pages. Those that are still out stay valid; the last one to come home frees what is left.
-/// `mem::forget` of a pool leaks it, and its pages go to the ring until that is full, then home.
+/// `mem::forget` of a pool leaks it, and its pages go to the ring and bags until those are full, then home.
 ///
 /// # Examples
 ///
@@ -134,7 +134,7 @@ impl<A: Access> PagePool<A> {
         &self.block.consumer.0
     }
 
-    /// A page: from the cache, else from the ring, else from the provider.
+    /// A page: from the cache, else of those that came back (bags and ring), else from the provider.
     ///
     /// The first takes no lock and no atomic read-modify-write, and writes nothing that another thread writes. Never
     /// waits (kernel: `page_pool_dev_alloc_pages`).

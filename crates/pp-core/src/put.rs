@@ -279,7 +279,8 @@ pub(crate) struct LastLook<'a>(&'a Bag);
 impl<'a> LastLook<'a> {
     /// # Safety
     ///
-    /// The caller is the bag's producer, and keeps the bag's pool alive through a reference of its own.
+    /// The caller is the bag's producer, and keeps the bag's pool alive by something that is not in the bag: a reference, or a page on its books
+    /// that it gives up later.
     #[inline(always)]
     pub(crate) unsafe fn at(bag: &'a Bag) -> Self {
         LastLook(bag)

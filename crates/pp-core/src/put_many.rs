@@ -1,8 +1,8 @@
 //! The way back for many pages at once.
 //!
 //! Pages of one pool that lie next to each other go together. If there are enough of them, they borrow a *bag* from their pool: one atomic
-//! operation claims it, plain stores fill it, and one more gives it back, whatever the number. What finds no bag free, or no room in it, takes
-//! a place in the ring each.
+//! operation claims it, plain stores fill it, a fence and a store give it back, whatever the number. What finds no bag free, or no room in
+//! it, takes a place in the ring each.
 //!
 //! The last page never goes into a bag. A batch has no reference to its pool but its own pages, and a published page may be home, and the
 //! pool with it, at once; so one page stays behind until the bag is given back, and is published as a single one is: by its last touch.
@@ -83,6 +83,7 @@ pub(crate) unsafe fn put_run(run: &[NonNull<Descriptor>], block: NonNull<Block>,
         // SAFETY: the caller's promise.
         unsafe { run.borrow_bags() };
     }
+    run.publish();
 }
 
 /// Pages of one pool on their way: what is left of them goes into the ring, also when a page-out hook panicked.
@@ -102,7 +103,7 @@ impl Run<'_> {
         let block = unsafe { self.block.as_ref() };
         block.enter();
         let bags = block.batch_bags();
-        // Neighbouring threads begin with different bags.
+        // Neighbouring threads mostly begin with different bags.
         let first = Context::here().seat().checked_rem(bags.len()).unwrap_or(0);
         let (before, after) = bags.split_at_checked(first).unwrap_or_default();
         for bag in after.iter().chain(before) {
@@ -111,8 +112,12 @@ impl Run<'_> {
                 break;
             }
             if bag.is_closed() {
-                // And so is the ring, behind which pages leave together.
+                // The ring was sealed before, so that the rest leaves together, in `publish`.
                 break;
+            }
+            // A claim that fails, or that finds no room, costs as much as one that does not.
+            if !bag.seems_free_for(WORTH_A_BAG - 1) {
+                continue;
             }
             let Some(mut writer) = bag.claim() else { continue };
             let published = bag.publish_some(&mut writer, self.rest.get(..all_but_the_last).unwrap_or_default());

@@ -242,6 +242,20 @@ model!(
     ["all of them"],
     [NoFenceAtLast]
 );
+/// Four actors' worth of executions: 1.3 million with three preemptions.
+#[test]
+fn loom_two_batches_against_close() {
+    let outcomes = ["closer frees", "a dropper frees"];
+    models::must_pass_shallower("loom_two_batches_against_close", batches::two_against_close, &outcomes, 1);
+}
+
+#[test]
+fn loom_two_batches_against_close_mutants() {
+    use pp_core::sync::Mutant::{BagForgotten, NoFenceAtLast, NoHeavyFence};
+    let mutants = [NoFenceAtLast, NoHeavyFence, BagForgotten];
+    models::must_fail("loom_two_batches_against_close_mutants", batches::two_against_close, &mutants);
+}
+
 model!(
     loom_idle_returner_against_close,
     loom_idle_returner_against_close_mutants,

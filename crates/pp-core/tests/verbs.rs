@@ -232,6 +232,43 @@ fn a_refill_asks_each_returner_in_turn() {
 }
 
 #[test]
+fn a_batch_fills_one_bag_after_the_other_then_the_ring() {
+    let home = home(32);
+    for (bags, in_ring, ring_full) in [(0, 4, 16), (1, 12, 8), (2, 20, 0)] {
+        let mut pool = builder(&home).pool_size(4).cache(8).refill(4).batch_bags(bags, 8).build().unwrap();
+        let batch: PageBatch<20> = pool.alloc_batch();
+        assert_eq!(batch.len(), 20);
+        std::thread::spawn(move || drop(batch)).join().unwrap();
+        let stats = pool.stats();
+        assert_eq!((stats.in_ring, stats.recycle.ring_full), (in_ring, ring_full), "{bags} bags");
+        let again = take(&mut pool, in_ring);
+        let addresses: std::collections::HashSet<_> = again.iter().map(|page| page.as_ptr()).collect();
+        assert_eq!(
+            (addresses.len(), pool.stats().in_ring),
+            (in_ring, 0),
+            "each once, and before the provider is asked"
+        );
+        assert_eq!(pool.stats().provider_calls, 5);
+    }
+}
+
+#[test]
+fn a_refill_asks_each_bag_of_batches_in_turn() {
+    let home = home(32);
+    let mut pool = builder(&home).pool_size(4).cache(9).refill(4).batch_bags(2, 8).build().unwrap();
+    let batches: [PageBatch<9>; 2] = [pool.alloc_batch(), pool.alloc_batch()];
+    let firsts: Vec<_> = batches[0].as_slice().iter().map(|page| page.as_ptr()).collect();
+    // What refills brought too much.
+    let cached = pool.stats().in_cache;
+    let rest = take(&mut pool, cached);
+    batches.into_iter().for_each(drop);
+    let refills = [take(&mut pool, 4), take(&mut pool, 4)];
+    let of_first = refills.map(|pages| pages.iter().filter(|page| firsts.contains(&page.as_ptr())).count());
+    assert!(of_first == [4, 0] || of_first == [0, 4], "{of_first:?}");
+    drop(rest);
+}
+
+#[test]
 fn high_order_pages_come_one_by_one_and_recycle() {
     let home = Home::new(Depot::new(Shape { max_order: 3, ..Shape::plain(4096, 24) }));
     let mut pool = builder(&home).order(3).build().unwrap();

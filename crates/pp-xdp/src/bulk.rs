@@ -11,8 +11,8 @@ pub const BULK_FRAMES: usize = 16;
 /// Collects frames that were sent, and puts their pages together (`struct xdp_frame_bulk`): what a driver does that cleans its
 /// transmit queue.
 ///
-/// Pages of up to 16 buffers wait here, whatever pools they are of. A flush sorts them, so that each pool gets its own in one
-/// publication. A part of a page drops its reference at once and waits only if it was the last. What is of no pool
+/// Pages of up to 16 buffers wait here, whatever pools they are of. A flush sorts them, so that each pool gets its own
+/// together. A part of a page drops its reference at once and waits only if it was the last. What is of no pool
 /// returns at once. Dropping a bulk flushes it.
 ///
 /// # Examples
@@ -73,7 +73,7 @@ impl FrameBulk {
         }
     }
 
-    /// Puts all pages that wait, each pool's together (`xdp_flush_frame_bulk`), and says how many publications that took: one a pool.
+    /// Puts all pages that wait, each pool's together (`xdp_flush_frame_bulk`), and says of how many pools they were.
     pub fn flush(&mut self) -> usize {
         flush(&mut self.pages) + flush(&mut self.device)
     }

@@ -14,7 +14,8 @@
 //! | pool, uncontended ring | the case `ring` |
 //! | pool, drop | `drop`, one at a time |
 //! | pool, Returner | `Returner::put`, one at a time, each thread with its own |
-//! | pool, batch | `PoolHandle::put_batch` of 64: the shared path |
+//! | pool, batch | `PoolHandle::put_batch` of 64: the shared path, with a bag for each thread |
+//! | pool, batch by the ring | the same in a pool without bags for batches |
 //! | pool, Returner batch | `Returner::put_batch` of 64 |
 //! | DPDK mempool | `rte_mempool_put` of one, or `rte_mempool_put_bulk` of 64, each thread with a cache |
 //! | queues, allocators | one at a time |
@@ -58,21 +59,22 @@ fn enter(lineup: &mut Lineup<'_>, threads: usize) {
         let mut pool = ByRing(heap_pool(256));
         timed(move |pages| single(&mut pool, pages))
     });
-    lineup.enter(Peer::Pool, "drop", || crew.clone().pool(|_| |stock: &mut Vec<Page>| stock.drain(..).for_each(drop)));
+    lineup
+        .enter(Peer::Pool, "drop", || crew.clone().pool(0, |_| |stock: &mut Vec<Page>| stock.drain(..).for_each(drop)));
     lineup.enter(Peer::Pool, "Returner", || {
-        crew.clone().pool(|pool| {
+        crew.clone().pool(0, |pool| {
             let mut returner = pool.handle().returner().expect("one for each thread");
             move |stock: &mut Vec<Page>| stock.drain(..).for_each(|page| returner.put(page))
         })
     });
-    lineup.enter(Peer::Pool, "batch", || {
-        crew.clone().pool(|pool| {
-            let handle = pool.handle();
-            move |stock: &mut Vec<Page>| batches(stock, |batch| handle.put_batch(batch))
-        })
-    });
+    let by_handle = |pool: &PagePool| {
+        let handle = pool.handle();
+        move |stock: &mut Vec<Page>| batches(stock, |batch| handle.put_batch(batch))
+    };
+    lineup.enter(Peer::Pool, "batch", || crew.clone().pool(threads, by_handle));
+    lineup.enter(Peer::Pool, "batch by the ring", || crew.clone().pool(0, by_handle));
     lineup.enter(Peer::Pool, "Returner batch", || {
-        crew.clone().pool(|pool| {
+        crew.clone().pool(0, |pool| {
             let mut returner = pool.handle().returner().expect("one for each thread");
             move |stock: &mut Vec<Page>| batches(stock, |batch| returner.put_batch(batch))
         })
@@ -201,14 +203,13 @@ impl Crew {
         spent[rounds / 2].mul_f64(pages as f64 / self.pages() as f64)
     }
 
-    /// The pool, given back to by what `make` makes for each thread.
-    fn pool<G>(self, make: impl Fn(&PagePool) -> G) -> Runner
+    /// The pool with so many bags for batches, given back to by what `make` makes for each thread.
+    fn pool<G>(self, bags: usize, make: impl Fn(&PagePool) -> G) -> Runner
     where
         G: FnMut(&mut Vec<Page>) + Send + 'static,
     {
         let builder = PagePool::builder(Home::new(Heap::new(4096, self.pages()))).pool_size(16_384);
-        let mut pool =
-            builder.returners(self.threads, EACH).batch_bags(self.threads, EACH).build().expect("memory for a pool");
+        let mut pool = builder.returners(self.threads, EACH).batch_bags(bags, EACH).build().expect("memory for a pool");
         let givers: Vec<_> = (0..self.threads).map(|_| Mutex::new(make(&pool))).collect();
         Box::new(move |pages| {
             let take = |stock: &mut Vec<Page>, count: usize| {

@@ -38,7 +38,7 @@ impl Context {
     }
 
     /// Neighbouring threads, whose stacks are some 2 MiB apart, have neighbouring seats; stacks of 64 KiB likewise. Any number:
-    /// to be masked with the number of seats, or of lanes for the lane at home.
+    /// to be masked with the number of seats, or of lanes for the lane at home, or divided by the number of bags.
     #[inline(always)]
     pub(crate) fn seat(self) -> usize {
         (self.0 >> 16).wrapping_add(self.0 >> 21)

@@ -17,9 +17,6 @@ impl AsymmetricFence {
     /// Each side pays for itself.
     pub(crate) const PLAIN: Self = AsymmetricFence { imposed: false };
 
-    /// The side that comes often brings a full fence of its own, later, when it has time.
-    pub(crate) const AT_LAST: Self = AsymmetricFence { imposed: true };
-
     /// The best that the system offers.
     pub(crate) fn best() -> Self {
         AsymmetricFence { imposed: system::register() }

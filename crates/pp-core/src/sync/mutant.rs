@@ -64,7 +64,7 @@ pub enum Mutant {
     RelaxedBagEnd,
     /// A Returner looks whether its bag is closed before its page can be seen in it.
     NoLightFence,
-    /// The same, and so it is at its last look.
+    /// The same, and so does whoever leaves a bag.
     NoFenceAtLast,
     /// A closer looks into a bag before it can be seen that it is closed.
     NoHeavyFence,

@@ -224,10 +224,11 @@ impl Model {
             let (home, unit, reserve) = run[0];
             let room = self.setup.batch_bag.map_or(0, usize::next_power_of_two);
             let mut into_bag = 0;
-            // The last one never goes there, and a few are not worth it.
+            // The last one never goes there, and neither a few nor room for a few are worth it.
             if run.len() >= 8 && self.recyclable(home, unit, reserve) {
                 let pool = &mut self.pools[home];
-                into_bag = (run.len() - 1).min(room - pool.batch_bag.min(room));
+                let free = room - pool.batch_bag;
+                into_bag = if free < 7 { 0 } else { free.min(run.len() - 1) };
                 pool.batch_bag += into_bag;
                 pool.stats.in_ring += into_bag;
                 pool.stats.recycle.ring += into_bag;

@@ -20,6 +20,22 @@ pub(crate) fn against_close() -> &'static str {
     scene.freed_by(&actors)
 }
 
+/// Two batches, one bag and the close: each may find the bag open, closed, or the other's, and may come to claim what the other one left.
+pub(crate) fn two_against_close() -> &'static str {
+    let (scene, home) = Scene::new(4);
+    let mut pool = tiny(home, 2).batch_bags(1, 2).build().unwrap();
+    let batches: [_; 2] = core::array::from_fn(|_| PageBatch::from([pool.alloc().unwrap(), pool.alloc().unwrap()]));
+    let [one, two] = batches.map(|batch| thread::spawn(move || drop(batch)));
+    let closer = thread::spawn(move || drop(pool));
+    let actors = [
+        ("a dropper frees", one.thread().id()),
+        ("a dropper frees", two.thread().id()),
+        ("closer frees", closer.thread().id()),
+    ];
+    [one, two, closer].into_iter().for_each(|actor| actor.join().unwrap());
+    scene.freed_by(&actors)
+}
+
 /// A batch is dropped while the consumer refills.
 pub(crate) fn against_refill() -> &'static str {
     let (scene, home) = Scene::new(2);

@@ -11,10 +11,11 @@ const PREEMPTIONS: usize = 3;
 /// Loom's own limit of 1,000 branches is hit by any loop that waits.
 const BRANCHES: usize = 20_000;
 
-/// Runs `body` in every execution within the bound.
-pub(crate) fn explore(body: fn() -> &'static str) -> Report {
+/// Runs `body` in every execution within the bound, `less` so many preemptions.
+pub(crate) fn explore(body: fn() -> &'static str, less: usize) -> Report {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound.get_or_insert(PREEMPTIONS);
+    let bound = builder.preemption_bound.get_or_insert(PREEMPTIONS);
+    *bound = bound.saturating_sub(less);
     if std::env::var_os("LOOM_MAX_BRANCHES").is_none() {
         builder.max_branches = BRANCHES;
     }

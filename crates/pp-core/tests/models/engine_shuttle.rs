@@ -11,8 +11,8 @@ const ITERATIONS: usize = 2_000;
 /// How many ordering points a PCT schedule is built around.
 const DEPTH: usize = 3;
 
-/// Runs `body` under random schedules and under ones that favour few, badly placed preemptions.
-pub(crate) fn explore(body: fn() -> &'static str) -> Report {
+/// Runs `body` under random schedules and under ones that favour few, badly placed preemptions. There is nothing to have `less` of.
+pub(crate) fn explore(body: fn() -> &'static str, _less: usize) -> Report {
     let asked = std::env::var("SHUTTLE_ITERATIONS").ok().and_then(|text| text.parse().ok());
     let iterations = asked.unwrap_or(ITERATIONS);
     let seen = Seen::default();
