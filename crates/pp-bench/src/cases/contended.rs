@@ -36,7 +36,9 @@ use super::Case;
 use crate::cores::{Patience, pin};
 use crate::lineup::{Absent, Lineup, Peer, Runner, Stage, timed};
 use crate::loops::{BATCH, empty, single};
-use crate::peers::{Attendance, ByRing, Jemalloc, Malloc, Mempool, array_queue, heap_pool, locked_ring, seg_queue};
+use crate::peers::{
+    Attendance, ByRing, Jemalloc, Malloc, Mempool, array_queue, heap_pool, locked_ring, opool, seg_queue,
+};
 use crate::spsc::Apart;
 
 /// Pages that each thread gives back at once. With eight threads that is three quarters of the largest ring, so that there is room
@@ -99,6 +101,9 @@ fn enter(lineup: &mut Lineup<'_>, threads: usize) {
     });
     lineup.enter(Peer::SegQueue, "", || {
         crew.clone().items(seg_queue(0..crew.pages()), |queue| queue.pop(), |queue, item| queue.push(item))
+    });
+    lineup.enter(Peer::Opool, "", || {
+        crew.clone().items(opool(crew.pages()), |pool| pool.try_get(), |_, page| drop(page))
     });
     lineup.enter(Peer::Malloc, "", || crew.clone().allocator(System));
     lineup.enter(Peer::Mimalloc, "", || crew.clone().allocator(MiMalloc));
@@ -227,17 +232,17 @@ impl Crew {
     }
 
     /// A queue or an allocator that all threads share.
-    fn items<S: Send + Sync + 'static>(
+    fn items<S: Send + Sync + 'static, T: Send>(
         self,
         shared: S,
-        get: impl Fn(&S) -> Option<usize> + 'static,
-        put: impl Fn(&S, usize) + Sync + 'static,
+        get: impl Fn(&S) -> Option<T> + 'static,
+        put: impl Fn(&S, T) + Sync + 'static,
     ) -> Runner {
         Box::new(move |pages| {
-            let take = |stock: &mut Vec<usize>, count: usize| {
+            let take = |stock: &mut Vec<T>, count: usize| {
                 stock.extend((0..count).map(|_| get(&shared).unwrap_or_else(|| empty())));
             };
-            let giver = |_: usize| |stock: &mut Vec<usize>| stock.drain(..).for_each(|item| put(&shared, item));
+            let giver = |_: usize| |stock: &mut Vec<T>| stock.drain(..).for_each(|item| put(&shared, item));
             self.round(pages, take, giver)
         })
     }

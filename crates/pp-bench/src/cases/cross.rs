@@ -32,7 +32,7 @@ use super::Case;
 use crate::cores::{Patience, pin};
 use crate::lineup::{Absent, Lineup, Peer, Runner};
 use crate::loops::Direct;
-use crate::peers::{Attendance, CHUNK, Jemalloc, Malloc, Mempool, array_queue, locked_ring, seg_queue};
+use crate::peers::{Attendance, CHUNK, Jemalloc, Malloc, Mempool, array_queue, locked_ring, opool, seg_queue};
 use crate::spsc::{Receiver, Sender, ring};
 
 /// Places between the two threads.
@@ -70,6 +70,10 @@ fn all<const N: usize>(lineup: &mut Lineup<'_>) {
     lineup.enter(Peer::SegQueue, "", || {
         let queue = seg_queue(0..PAGES);
         one_by_one::<N, _>(other, queue.clone(), queue)
+    });
+    lineup.enter(Peer::Opool, "", || {
+        let pool = opool(PAGES);
+        one_by_one::<N, _>(other, pool, pool)
     });
     let malloc = || Malloc::pages(System, 4096);
     lineup.enter(Peer::Malloc, "", || one_by_one::<N, _>(other, malloc(), malloc()));
@@ -195,25 +199,24 @@ fn by_returner<const N: usize>(other: usize) -> Runner {
 /// Two views of one allocator or queue, one for each thread.
 fn one_by_one<const N: usize, D>(other: usize, mut taker: D, mut giver: D) -> Runner
 where
-    D: Direct<Item = usize> + Send + 'static,
+    D: Direct<Item: Send> + Send + 'static,
 {
     let (mut sender, mut receiver) = ring(BETWEEN);
     Box::new(move |pages| {
-        let take = |to: &mut Sender<usize>| {
-            let mut chunk = [0; N];
-            for item in &mut chunk {
+        let take = |to: &mut Sender<D::Item>| {
+            let chunk: [_; N] = core::array::from_fn(|_| {
                 let mut patience = Patience::default();
-                *item = loop {
+                loop {
                     if let Some(item) = taker.get() {
                         break item;
                     }
                     patience.lose();
-                };
-            }
+                }
+            });
             to.send(chunk.into_iter());
         };
         let giver = &mut giver;
-        let give = move || move |from: &mut Receiver<usize>| from.receive(N).for_each(|item| giver.put(item));
+        let give = move || move |from: &mut Receiver<D::Item>| from.receive(N).for_each(|item| giver.put(item));
         hand_over(other, pages / N, (&mut sender, &mut receiver), take, give)
     })
 }
