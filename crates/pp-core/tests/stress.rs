@@ -420,7 +420,7 @@ fn wait_for(word: &AtomicUsize, round: usize) {
 fn a_batch_that_is_put_while_its_pool_closes_strands_nothing() {
     const ROUNDS: usize = if cfg!(miri) { 10 } else { 20_000 };
     // So many that putting them in takes as long as closing.
-    const PAGES: usize = 512;
+    const PAGES: usize = if cfg!(miri) { 16 } else { 512 };
     let go = AtomicUsize::new(0);
     let (to_worker, jobs) = std::sync::mpsc::channel::<PageBatch<PAGES>>();
     let (to_main, done) = std::sync::mpsc::channel();
