@@ -6,7 +6,7 @@ mod common;
 use std::io;
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -153,9 +153,19 @@ fn a_run_that_never_begins_restarts_nothing() {
 /// One queue's program panics; the other has frames for a slow port as long as anybody wants them.
 #[test]
 fn a_panic_in_one_queue_ends_the_others_soon() {
+    static SENT: AtomicUsize = AtomicUsize::new(0);
+    /// How many had been sent when the panic unwound: saying it, with a backtrace, may take seconds.
+    static SENT_BEFORE: AtomicUsize = AtomicUsize::new(usize::MAX);
     struct Second {
         queue: u16,
         seen: u32,
+    }
+    impl Drop for Second {
+        fn drop(&mut self) {
+            if thread::panicking() {
+                SENT_BEFORE.store(SENT.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
     }
     impl Program for Second {
         fn run(&mut self, _: &mut [u8]) -> Verdict {
@@ -173,11 +183,11 @@ fn a_panic_in_one_queue_ends_the_others_soon() {
             Ok((self.0 < 100_000).then_some(Frame { bytes, mark: self.0 }))
         }
     }
-    struct Counts(u64);
+    struct Counts;
     impl FrameSink for Counts {
         fn send_frame(&mut self, _: Frame<'_>) -> io::Result<()> {
             thread::sleep(Duration::from_micros(200));
-            self.0 += 1;
+            SENT.fetch_add(1, Ordering::Relaxed);
             Ok(())
         }
         fn finish(&mut self) -> io::Result<()> {
@@ -194,9 +204,10 @@ fn a_panic_in_one_queue_ends_the_others_soon() {
     config.tx_ring = 256.try_into().unwrap();
     config.on_no_buffer = OnNoBuffer::Wait;
     let forwarder = Forwarder::with_queues(pools, table, Arc::clone(&window), config).unwrap();
-    let mut sink = Counts(0);
-    let error = forwarder.run(&mut Turns(0), &mut sink, |_| {}).unwrap_err();
+    let error = forwarder.run(&mut Turns(0), &mut Counts, |_| {}).unwrap_err();
     assert!(error.to_string().contains("as this test wants it"), "{error}");
-    assert!(sink.0 < 2000, "{} frames went out after it", sink.0);
+    let (sent, before) = (SENT.load(Ordering::Relaxed), SENT_BEFORE.load(Ordering::Relaxed));
+    assert_ne!(before, usize::MAX, "the program was not dropped by the panic");
+    assert!(sent - before < 2000, "{} frames went out after it, {before} before", sent - before);
     assert_eq!(window.mapped(), 0);
 }
