@@ -2,8 +2,7 @@
 //!
 //! In the first two, 64 pages go round in pools of 1 Ki, 32 Ki and 1 Mi pages, all of which are on the pool's books: the ones
 //! that do not go round are out. That should cost the same whatever the size. Of each size there are five pools, and the middle one of their times
-//! counts: where a pool lies decides which of its lines get into each other's way in the first cache, and one of some fifteen pools, of any
-//! size, is slower by 15 to 100 % all its life.
+//! counts: one of some fifteen pools, of any size, is slower by 15 to 100 % all its life, by where its memory lies.
 //!
 //! In the next three, as many pages as the pool has stand in a queue, as they do in a network card's ring: one is
 //! allocated and joins at the end, and the one in front goes straight back. Each has to be looked at, and beyond the processor's
