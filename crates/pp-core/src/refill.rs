@@ -421,3 +421,43 @@ fn take_in_turns(
     }
     (taken, step)
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use core::cell::Cell;
+    use core::ptr::NonNull;
+
+    use super::{Bag, Step, take_in_turns};
+
+    #[test]
+    fn a_stop_in_one_bag_is_one_in_all() {
+        let bags = [(); 3].map(|()| Bag::new(8, None).expect("memory"));
+        for bag in &bags {
+            let mut writer = bag.claim().expect("nobody's yet");
+            assert_eq!(bag.publish_some(&mut writer, &[NonNull::dangling(); 2]), 2);
+        }
+        assert_eq!(take_in_turns(&bags, &mut 1, 0, 9, &|_, _| Step::Stop), (1, Step::Stop));
+    }
+
+    #[test]
+    fn the_one_bag_that_has_something_is_found_whosever_turn_it_is() {
+        for filled in 0..3 {
+            for turn in 0..3 {
+                let bags = [(); 3].map(|()| Bag::new(8, None).expect("memory"));
+                // Never looked at.
+                let pages = [NonNull::dangling(); 5];
+                let mut writer = bags[filled].claim().expect("nobody's yet");
+                assert_eq!(bags[filled].publish_some(&mut writer, &pages), 5);
+                let (mut next, numbers) = (turn, Cell::new(0));
+                let accept = |number, _| {
+                    numbers.set(numbers.get() * 10 + number);
+                    if number == 4 { Step::Stop } else { Step::More }
+                };
+                // Two were taken before.
+                assert_eq!(take_in_turns(&bags, &mut next, 2, 9, &accept), (5, Step::Stop), "{filled} {turn}");
+                assert_eq!((numbers.get(), next), (234, (turn + 1) % 3));
+                assert!(bags[filled].has_some(), "two are left");
+            }
+        }
+    }
+}
