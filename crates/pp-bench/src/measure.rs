@@ -98,17 +98,22 @@ pub(crate) fn measure(contenders: &mut [Runner], effort: Effort, watch: &Watch) 
         // All of them again: the best may have been seen just now.
         quiet = rounds.iter().filter(|(look, _)| look.through(&best) <= QUIET).count();
     }
-    let mut order: Vec<_> = (0..rounds.len()).collect();
-    let disturbance = |at: &usize| rounds.get(*at).map_or(1.0, |(look, _)| look.through(&best).max(QUIET));
-    // Stable: of the quiet ones, the first that there were.
-    order.sort_by(|one, other| disturbance(one).total_cmp(&disturbance(other)));
-    order.truncate(need);
-    order.sort_unstable();
-    let counting: Vec<_> = order.iter().filter_map(|at| Some(&rounds.get(*at)?.1)).collect();
+    let counting = least_disturbed(&rounds, &best, need);
     let samples =
         (0..contenders.len()).map(|who| counting.iter().filter_map(|times| times.get(who)).copied().collect());
     let counts = Rounds { all: rounds.len(), disturbed: rounds.len() - quiet, counted: need.saturating_sub(quiet) };
     (samples.collect(), counts)
+}
+
+/// The times of so many rounds, in the order in which they were measured: of quiet ones the first, then the least disturbed.
+fn least_disturbed<'a>(rounds: &'a [(Look, Vec<f64>)], best: &Look, need: usize) -> Vec<&'a Vec<f64>> {
+    let mut order: Vec<_> = rounds.iter().enumerate().collect();
+    let disturbance = |(_, (look, _)): &(usize, &(Look, _))| look.through(best).max(QUIET);
+    // Stable, so that quiet ones, which are all alike, stay in order.
+    order.sort_by(|one, other| disturbance(one).total_cmp(&disturbance(other)));
+    order.truncate(need);
+    order.sort_unstable_by_key(|(at, _)| *at);
+    order.into_iter().map(|(_, (_, times))| times).collect()
 }
 
 /// How many pages fill a round. Also the warm-up.
@@ -128,8 +133,7 @@ fn calibrate(run: &mut Runner, round: Duration) -> usize {
 mod tests {
     use core::time::Duration;
 
-    use super::{Effort, Middle, Runner, measure};
-    use crate::quiet::Watch;
+    use super::{Effort, Look, Middle, Runner, Watch, least_disturbed, measure};
 
     #[test]
     fn the_middle_of_samples() {
@@ -137,6 +141,20 @@ mod tests {
         assert_eq!((middle.least, middle.median, middle.quartiles), (1.0, 3.0, (2.0, 4.0)));
         assert_eq!(Middle::of(&[7.0]).unwrap().quartiles, (7.0, 7.0));
         assert_eq!(Middle::of(&[]), None);
+    }
+
+    #[test]
+    fn rounds_beside_somebody_else_count_only_where_others_are_wanting() {
+        let look = |micros| Look(vec![Duration::from_micros(micros), Duration::from_micros(100)]);
+        // Their times say which they are; 11 is no more disturbed than 10.
+        let rounds: Vec<_> =
+            [16, 10, 14, 11, 10].into_iter().zip(0u8..).map(|(l, at)| (look(l), vec![f64::from(at)])).collect();
+        let chosen =
+            |need| least_disturbed(&rounds, &look(10), need).into_iter().map(|times| times[0]).collect::<Vec<_>>();
+        assert_eq!(chosen(2), [1.0, 3.0]);
+        assert_eq!(chosen(3), [1.0, 3.0, 4.0]);
+        assert_eq!(chosen(4), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(chosen(9).len(), 5);
     }
 
     #[test]
